@@ -1,0 +1,1 @@
+"""Stores: one module is one kind of store, or one wrapper."""

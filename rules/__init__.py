@@ -1,0 +1,1 @@
+"""Rules: one module is one kind of node."""
