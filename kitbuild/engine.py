@@ -1,0 +1,391 @@
+"""The engine: for every node look its key up, and run what has no result, in parallel, once a key.
+
+It is lazy from the top. A result found in the store is taken by its digest alone; whether its content is still
+there is asked only when a node that has to run reads it, or when it is an output somebody wants. Content that is
+gone is made again in the same build.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import threading
+import time
+from collections.abc import Callable, Mapping
+from queue import SimpleQueue
+from typing import TYPE_CHECKING, NamedTuple
+
+from kitbuild.digest import Digest
+from kitbuild.errors import BuildError, KitbuildError, MissingBlobError, StoreError
+from kitbuild.event import (
+    BuildFinished,
+    BuildStarted,
+    Event,
+    NodeCached,
+    NodeFailed,
+    NodeFinished,
+    NodeStarted,
+    Reporter,
+    Warned,
+)
+from kitbuild.explain import decode, reasons
+from kitbuild.extents import Extents
+from kitbuild.graph import Graph, inputs_of
+from kitbuild.node import Ingredients, Key, Node, ingredients_of
+from kitbuild.rule import Artifact, Value
+from kitbuild.store import Notes, Result, Store
+from kitbuild.tree import Tree
+from kitbuild.work import StoreWork
+
+if TYPE_CHECKING:
+    from concurrent.futures import ThreadPoolExecutor
+
+# Content that vanishes again and again means somebody empties the cache while we build: say so, do not spin.
+_MOST_RERUNS = 3
+
+
+class Settings(NamedTuple):
+    """How to build: `jobs` nodes at once (0: one a processor); without `use_cache` every node runs."""
+
+    jobs: int = 0
+    use_cache: bool = True
+    scope: str = ""
+
+
+_DEFAULTS = Settings()
+
+
+def build(
+    graph: Graph,
+    store: Store,
+    *,
+    notes: Notes,
+    report: Reporter,
+    settings: Settings = _DEFAULTS,
+    wanted: Callable[[str, Artifact], bool] = lambda name, artifact: True,
+) -> dict[str, Result]:
+    """The results of the graph's outputs, by output name.
+
+    The content of an output is there if `wanted(name, artifact)` said so. Raises BuildError when nodes failed,
+    after all that do not need them have run, and StoreError at once when the store cannot be used; KeyboardInterrupt
+    passes through once every run has stopped.
+    """
+    for _ in range(_MOST_RERUNS):
+        run = _Build(graph, store, notes, report, settings, wanted)
+        try:
+            return run.all()
+        except _ChangedError:
+            continue
+    raise StoreError(
+        "the content of the cache keeps changing under this build", hint="look for what else writes to it"
+    )
+
+
+def status(graph: Graph, store: Store) -> dict[Node, Result | None]:
+    """What the cache knows of every node now; None if it must run or needs something that must."""
+    known: dict[Node, Result | None] = {}
+    for node in graph:
+        inputs = _artifacts(node, known)
+        known[node] = store.result(ingredients_of(node, inputs).key()) if inputs is not None else None
+    return known
+
+
+def _artifacts(node: Node, results: Mapping[Node, Result | None]) -> dict[str, tuple[Artifact, ...]] | None:
+    """The artifacts of the node's inputs, or None while one is not known."""
+    artifacts = {}
+    for name, needed in node.inputs.items():
+        given = []
+        for source in needed:
+            result = results.get(source)
+            if result is None:
+                return None
+            given.append(result.artifact)
+        artifacts[name] = tuple(given)
+    return artifacts
+
+
+class _ChangedError(Exception):
+    """A node made again gave other bytes than before, so keys worked out from the old ones are void."""
+
+
+class _Run:
+    """A node that has to run: its key, and the inputs whose content is being made again first."""
+
+    def __init__(self, ingredients: Ingredients, why: tuple[str, ...]) -> None:
+        self.ingredients = ingredients
+        self.why = why
+        self.blocked_by: set[Node] = set()
+        self.tries = 0
+
+
+class _Done(NamedTuple):
+    node: Node
+    result: Result | None
+    error: BaseException | None
+
+
+class _Build:
+    """One pass over a graph. All state belongs to the thread that calls `all`; workers only report back."""
+
+    def __init__(
+        self,
+        graph: Graph,
+        store: Store,
+        notes: Notes,
+        report: Reporter,
+        settings: Settings,
+        wanted: Callable[[str, Artifact], bool],
+    ) -> None:
+        self._graph = graph
+        self._store = store
+        self._notes = notes
+        self._report_lock = threading.Lock()
+        self._report = report
+        self._settings = settings
+        self._wanted = wanted
+        self._users = graph.users()
+        self._results: dict[Node, Result] = {}
+        self._present: set[Node] = set()
+        self._runs: dict[Node, _Run] = {}
+        self._in_flight: dict[Key, list[Node]] = {}
+        self._failures: dict[Node, KitbuildError] = {}
+        # By a node whose content is being made again, those that wait for it.
+        self._waiting: dict[Node, list[Node]] = {}
+        # What was looked up, and what it is made of.
+        self._looked_up: dict[Node, tuple[Ingredients, Key]] = {}
+        # What ran in this build, so that nothing runs twice even without a cache.
+        self._made: dict[Key, Result] = {}
+        self._done: SimpleQueue[_Done] = SimpleQueue()
+        self._cancelled = threading.Event()
+        self._pool: ThreadPoolExecutor | None = None
+        self._ran: set[Node] = set()
+
+    def all(self) -> dict[str, Result]:
+        started = time.monotonic()
+        self._tell(BuildStarted(len(self._graph)))
+        try:
+            for node in self._graph:
+                self._visit(node)
+            self._want_outputs()
+            while self._in_flight:
+                self._take(self._done.get())
+                if not self._in_flight:
+                    self._want_outputs()
+        finally:
+            self._stop()
+        self._remember()
+        self._tell(self._summary(time.monotonic() - started))
+        if self._failures:
+            raise BuildError([(node.name, error) for node, error in self._failures.items()])
+        return {name: self._results[node] for name, node in self._graph.outputs.items()}
+
+    def _summary(self, seconds: float) -> BuildFinished:
+        # A node whose content could not be made again has a result of old all the same.
+        unfinished = {node for node in self._graph if node not in self._results or node in self._runs}
+        assert self._failures or not unfinished, f"never run: {unfinished}"
+        ran, failed = len(self._ran - unfinished), len(self._failures)
+        cached = len(self._graph) - ran - len(unfinished)
+        return BuildFinished(ran, cached, failed, len(unfinished) - failed, seconds)
+
+    # -- deciding
+
+    def _visit(self, node: Node) -> None:
+        """Looks a node up once its inputs are known, and lets it run if there is no result."""
+        inputs = _artifacts(node, self._results)
+        if inputs is None:
+            return
+        ingredients = ingredients_of(node, inputs)
+        key = ingredients.key()
+        self._looked_up[node] = ingredients, key
+        result = self._made.get(key)
+        if result is None and self._settings.use_cache:
+            result = self._store.result(key)
+        if result is not None:
+            self._results[node] = result
+            self._tell(NodeCached(node, result.artifact))
+        else:
+            self._need_run(node, ingredients)
+
+    def _need_run(self, node: Node, ingredients: Ingredients, why: tuple[str, ...] = ()) -> None:
+        run = self._runs.setdefault(node, _Run(ingredients, why))
+        for needed in dict.fromkeys(inputs_of(node)):
+            if not self._is_present(needed):
+                self._make_again(needed)
+                run.blocked_by.add(needed)
+                self._waiting.setdefault(needed, []).append(node)
+        if not run.blocked_by:
+            self._submit(node)
+
+    def _is_present(self, node: Node) -> bool:
+        if node not in self._present and node not in self._runs:
+            if self._store.missing(self._results[node].content()):
+                return False
+            self._present.add(node)
+        return node in self._present
+
+    def _make_again(self, node: Node) -> None:
+        if node not in self._runs:
+            inputs = _artifacts(node, self._results)
+            assert inputs is not None
+            self._need_run(node, ingredients_of(node, inputs), ("its content is no longer in the cache",))
+
+    def _want_outputs(self) -> None:
+        for name, node in self._graph.outputs.items():
+            result = self._results.get(node)
+            if result is None or node in self._runs or not self._wanted(name, result.artifact):
+                continue
+            if not self._is_present(node):
+                self._make_again(node)
+
+    # -- running
+
+    def _submit(self, node: Node) -> None:
+        run = self._runs[node]
+        key = run.ingredients.key()
+        twins = self._in_flight.setdefault(key, [])
+        twins.append(node)
+        if len(twins) > 1:
+            return
+        why = run.why or self._reasons(node, run.ingredients)
+        if self._pool is None:
+            # Ten milliseconds that a build with nothing to do need not spend.
+            from concurrent.futures import ThreadPoolExecutor
+
+            self._pool = ThreadPoolExecutor(self._settings.jobs or os.cpu_count() or 1, "kitbuild")
+        inputs = {
+            name: tuple(self._results[needed] for needed in given) for name, given in node.inputs.items()
+        }
+        self._pool.submit(self._work, node, inputs, run.ingredients, why)
+
+    def _work(
+        self,
+        node: Node,
+        inputs: Mapping[str, tuple[Result, ...]],
+        ingredients: Ingredients,
+        why: tuple[str, ...],
+    ) -> None:
+        """In a worker: runs the rule, keeps what it gave, then records it; reports back whatever happens."""
+        try:
+            self._tell(NodeStarted(node, why))
+            started = time.monotonic()
+            with StoreWork(
+                options=node.options,
+                inputs={name: tuple(given.artifact for given in results) for name, results in inputs.items()},
+                store=self._store,
+                cancelled=self._cancelled.is_set,
+                warn=lambda message: self._tell(Warned(message, node)),
+            ) as work:
+                artifact, blobs = _kept(node.rule.run(work), work, inputs)
+            result = Result(artifact, blobs, round(time.monotonic() - started, 6))
+            self._store.record(ingredients.key(), result)
+            self._done.put(_Done(node, result, None))
+        except OSError as error:
+            # The disk or a source failed under the rule, which is nobody's bug.
+            place = f"`{error.filename}`: " if error.filename else ""
+            self._done.put(_Done(node, None, KitbuildError(f"{place}{error.strerror or error}")))
+        except BaseException as error:
+            self._done.put(_Done(node, None, error))
+
+    def _take(self, done: _Done) -> None:
+        run = self._runs[done.node]
+        twins = self._in_flight.pop(run.ingredients.key())
+        if done.result is not None:
+            self._made[run.ingredients.key()] = done.result
+            self._ran.add(done.node)
+            self._tell(NodeFinished(done.node, done.result.artifact, done.result.seconds))
+            for node in twins:
+                if node is not done.node:
+                    self._tell(NodeCached(node, done.result.artifact))
+                self._finish(node, done.result)
+            return
+        if isinstance(done.error, MissingBlobError) and run.tries < _MOST_RERUNS:
+            run.tries += 1
+            self._present.difference_update(inputs_of(done.node))
+            for node in twins:
+                self._need_run(node, run.ingredients)
+            return
+        # Without a store that works no node has a chance; one that keeps losing content is this node's trouble.
+        ends_all = isinstance(done.error, StoreError) and not isinstance(done.error, MissingBlobError)
+        if ends_all or not isinstance(done.error, KitbuildError):
+            assert done.error is not None
+            raise done.error
+        for node in twins:
+            self._tell(NodeFailed(node, done.error))
+            self._failures[node] = done.error
+
+    def _finish(self, node: Node, result: Result) -> None:
+        before = self._results.get(node)
+        if before is not None and before.artifact != result.artifact:
+            raise _ChangedError
+        del self._runs[node]
+        self._results[node] = result
+        self._present.add(node)
+        for other in self._waiting.pop(node, ()):
+            run = self._runs[other]
+            run.blocked_by.discard(node)
+            if not run.blocked_by:
+                self._submit(other)
+        if before is None:
+            self._visit_users(node)
+
+    def _visit_users(self, node: Node) -> None:
+        """Visits what uses a node and, as long as there are results, what uses that."""
+        stack = list(reversed(self._users[node]))
+        while stack:
+            user = stack.pop()
+            if user in self._results or user in self._runs:
+                continue
+            self._visit(user)
+            if user in self._results:
+                stack.extend(reversed(self._users[user]))
+
+    def _stop(self) -> None:
+        self._cancelled.set()
+        if self._pool is not None:
+            self._pool.shutdown(wait=True, cancel_futures=True)
+
+    def _reasons(self, node: Node, ingredients: Ingredients) -> tuple[str, ...]:
+        if not self._settings.use_cache:
+            return ("the cache is switched off",)
+        noted = self._notes.note("node", self._note_name(node))
+        sources = {name: [needed.name for needed in given] for name, given in node.inputs.items()}
+        return reasons(decode(noted) if noted else None, ingredients, sources)
+
+    def _remember(self) -> None:
+        """Notes what every node is made of, for `_reasons`; one note tells whether any differs from last time."""
+        made = [(node, *found) for node, found in self._looked_up.items() if node in self._results]
+        keys = "".join(f"{node.name}\0{key.hex}\0" for node, _, key in made)
+        whole = hashlib.sha256(keys.encode("utf-8", "surrogateescape")).digest()
+        if self._notes.note("nodes", self._settings.scope) == whole:
+            return
+        for node, ingredients, _ in made:
+            content = ingredients.encode()
+            if self._notes.note("node", self._note_name(node)) != content:
+                self._notes.keep("node", self._note_name(node), content)
+        self._notes.keep("nodes", self._settings.scope, whole)
+
+    def _note_name(self, node: Node) -> str:
+        return f"{self._settings.scope}\0{node.name}"
+
+    def _tell(self, event: Event) -> None:
+        with self._report_lock:
+            self._report(event)
+
+
+def _kept(
+    value: Value, work: StoreWork, inputs: Mapping[str, tuple[Result, ...]]
+) -> tuple[Artifact, tuple[Digest, ...]]:
+    """The artifact of what a rule gave, once its bytes are in the store, and the blobs those refer to."""
+    if isinstance(value, Tree):
+        with work.writer() as writer:
+            for piece in value.pieces():
+                writer.write(piece)
+            return Artifact("tree", writer.commit()), value.blobs()
+    if isinstance(value, Extents):
+        return Artifact("extents", work.put(value.encode())), value.blobs()
+    if isinstance(value, Artifact):
+        (blobs,) = {
+            given.blobs for results in inputs.values() for given in results if given.artifact == value
+        }
+        return value, blobs
+    return Artifact("blob", value), ()

@@ -1,0 +1,223 @@
+"""Export puts an artifact onto the user's disk: whole or not at all, and not again if it is already there."""
+
+from __future__ import annotations
+
+import errno
+import json
+import os
+import stat
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from queue import Queue
+from typing import BinaryIO, NamedTuple
+
+from kitbuild.digest import Digest, Hasher
+from kitbuild.errors import KitbuildError, MissingBlobError
+from kitbuild.extents import Extents, Literal, Slice, Zeros
+from kitbuild.rule import Artifact
+from kitbuild.store import Notes, Store
+from kitbuild.work import OpenBlobs, decoding, opened
+
+_PIECE_BYTES = 1 << 20
+# What runs of zeros are written from; a file system with holes keeps none of it on disk.
+_ZEROS = bytes(_PIECE_BYTES)
+
+
+class Written(NamedTuple):
+    """An output in place: `digest` names its bytes, `fresh` is false if it already was there."""
+
+    path: Path
+    digest: Digest
+    fresh: bool
+
+
+def in_place(path: Path, artifact: Artifact, notes: Notes) -> Digest | None:
+    """The digest of the file at `path` if it still is what was exported there from `artifact`.
+
+    A stat is enough: size, times, inode and device are those noted when it was written.
+    """
+    noted = notes.note("output", str(path.absolute()))
+    if noted is None:
+        return None
+    with suppress(OSError, ValueError, KeyError, TypeError):
+        content = json.loads(noted)
+        if content["artifact"] == artifact.digest.hex and content["stat"] == _stamp(path.stat()):
+            return Digest.parse(content["sha256"], content["stat"][0])
+    return None
+
+
+def export(artifact: Artifact, path: Path, *, store: Store, notes: Notes) -> Written:
+    """Writes the file a blob or extents artifact describes, with mode 0666 less the umask.
+
+    It is written beside `path` under a temporary name, hashed on the way, and renamed; only what is no file
+    (/dev/null, a disk, a fifo) is written to where it is. Raises MissingBlobError if the store lost content,
+    KitbuildError if the folder is not there, not writable, or full.
+    """
+    there = in_place(path, artifact, notes)
+    if there is not None:
+        return Written(path, there, fresh=False)
+    if _is_stream(path):
+        return Written(path, _poured(artifact, path, store), fresh=True)
+    with _new_file(path) as out:
+        digest = write(extents_of(artifact, store), out, store)
+        ours = os.fstat(out.fileno())
+    with suppress(FileNotFoundError):
+        there_now = path.stat()
+        # Another build may have put its own file there in between: that one is not noted as ours.
+        # Nor is one on a file system that counts seconds, where a later change of the same length would not show.
+        if os.path.samestat(ours, there_now) and there_now.st_mtime_ns % 1_000_000_000:
+            note = {"artifact": artifact.digest.hex, "sha256": digest.hex, "stat": _stamp(there_now)}
+            notes.keep("output", str(path.absolute()), json.dumps(note).encode())
+    return Written(path, digest, fresh=True)
+
+
+def extents_of(artifact: Artifact, store: Store) -> Extents:
+    """The file an artifact describes; a tree describes none."""
+    if artifact.kind == "blob":
+        return Extents.whole(artifact.digest)
+    assert artifact.kind == "extents", f"{artifact.kind} is not a file"
+    with opened(artifact.digest, store) as lines, decoding(artifact):
+        return Extents.decode(lines)
+
+
+def write(extents: Extents, out: BinaryIO, store: Store) -> Digest:
+    """Writes the bytes of `extents` to `out` in constant memory and gives their digest."""
+    with OpenBlobs(store) as blobs, _Hashing() as hashing:
+        for part in extents.parts:
+            if isinstance(part, Literal):
+                _put(part.content, out, hashing)
+            elif isinstance(part, Zeros):
+                for offset in range(0, part.size, _PIECE_BYTES):
+                    _put(_ZEROS[: min(_PIECE_BYTES, part.size - offset)], out, hashing)
+            else:
+                _copy(part, blobs.descriptor(part.blob), out, hashing)
+        out.flush()
+        return hashing.digest()
+
+
+def _put(piece: bytes, out: BinaryIO, hashing: _Hashing) -> None:
+    out.write(piece)
+    hashing.update(piece)
+
+
+def _copy(part: Slice, source: int, out: BinaryIO, hashing: _Hashing) -> None:
+    """Copies a slice; a large one inside the kernel, which shares the blocks where the file system can."""
+    copied = 0
+    if part.size >= _PIECE_BYTES:
+        out.flush()
+        with suppress(OSError):  # across file systems, or into a pipe: the ordinary way below
+            while copied < part.size:
+                step = os.copy_file_range(source, out.fileno(), part.size - copied, part.offset + copied)
+                if step == 0:
+                    break
+                copied += step
+        if copied:
+            hashing.update_from(source, part.offset, copied)
+    for offset in range(part.offset + copied, part.offset + part.size, _PIECE_BYTES):
+        size = min(_PIECE_BYTES, part.offset + part.size - offset)
+        piece = os.pread(source, size, offset)
+        if len(piece) != size:
+            raise MissingBlobError(f"{part.blob} is shorter than it was")
+        _put(piece, out, hashing)
+
+
+class _Hashing:
+    """Hashes in a thread beside the writing: both let go of the interpreter, so the slower one alone counts."""
+
+    def __init__(self) -> None:
+        self._hasher = Hasher()
+        # A few pieces ahead keep both busy and bound the memory.
+        self._pieces: Queue[bytes | tuple[int, int, int] | None] = Queue(maxsize=4)
+        self._error: Exception | None = None
+        self._thread = threading.Thread(target=self._run, daemon=True)
+
+    def __enter__(self) -> _Hashing:
+        self._thread.start()
+        return self
+
+    def __exit__(self, *exception: object) -> None:
+        if self._thread.is_alive():
+            self._pieces.put(None)
+            self._thread.join()
+
+    def update(self, piece: bytes) -> None:
+        self._pieces.put(piece)
+
+    def update_from(self, source: int, offset: int, size: int) -> None:
+        self._pieces.put((os.dup(source), offset, size))
+
+    def digest(self) -> Digest:
+        self._pieces.put(None)
+        self._thread.join()
+        if self._error is not None:
+            raise self._error
+        return self._hasher.digest()
+
+    def _run(self) -> None:
+        while (piece := self._pieces.get()) is not None:
+            if isinstance(piece, bytes):
+                self._hasher.update(piece)
+            else:
+                self._hash_file(*piece)
+
+    def _hash_file(self, descriptor: int, offset: int, size: int) -> None:
+        try:
+            while size and self._error is None:
+                piece = os.pread(descriptor, min(_PIECE_BYTES, size), offset)
+                if not piece:
+                    raise MissingBlobError("a blob became shorter while it was written")
+                self._hasher.update(piece)
+                offset, size = offset + len(piece), size - len(piece)
+        except (OSError, MissingBlobError) as error:
+            self._error = error  # kept until `digest`, so that the queue is still emptied
+        finally:
+            os.close(descriptor)
+
+
+def _is_stream(path: Path) -> bool:
+    with suppress(OSError):
+        mode = path.stat().st_mode
+        return not (stat.S_ISREG(mode) or stat.S_ISDIR(mode))
+    return False
+
+
+def _poured(artifact: Artifact, path: Path, store: Store) -> Digest:
+    try:
+        with path.open("wb") as out:
+            return write(extents_of(artifact, store), out, store)
+    except OSError as error:
+        raise KitbuildError(f"cannot write to `{path}`: {error.strerror}") from error
+
+
+@contextmanager
+def _new_file(path: Path) -> Iterator[BinaryIO]:
+    """A file that takes the name `path` when the block ends well, and leaves nothing when it does not."""
+    # Named before it is made: an interrupt just after that still finds what to remove. And named short: the name of
+    # the output may be as long as a name can be.
+    temporary = path.with_name(f".kitbuild-{os.urandom(8).hex()}")
+    try:
+        with temporary.open("xb") as out:
+            yield out
+        temporary.replace(path)
+    except OSError as error:
+        raise KitbuildError(f"cannot write `{path}`: {error.strerror}", hint=_hint(error, path)) from error
+    finally:
+        # After an error in the folder itself there is nothing to remove.
+        with suppress(OSError):
+            temporary.unlink()
+
+
+def _hint(error: OSError, path: Path) -> str | None:
+    if error.errno == errno.ENOENT:
+        return f"make the folder first: mkdir -p {path.parent}"
+    if error.errno in (errno.ENOSPC, errno.EDQUOT):
+        return "free some space there, or choose another folder with `--dir`"
+    if error.errno in (errno.EACCES, errno.EROFS):
+        return "choose a folder you may write to with `--dir`"
+    return None
+
+
+def _stamp(found: os.stat_result) -> list[int]:
+    return [found.st_size, found.st_mtime_ns, found.st_ctime_ns, found.st_ino, found.st_dev]
