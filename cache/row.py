@@ -1,0 +1,55 @@
+"""Rows: how results and notes are written as the names and values of an index.
+
+    result:<key hex>       1 <kind> <seconds> <artifact hex>:<size> <blob hex>:<size> ...       ASCII
+    note:<space>:<name>    the note's bytes
+
+The 1 is the version of the format. A row of another version, or a malformed one, is no result.
+"""
+
+from __future__ import annotations
+
+from typing import get_args
+
+from kitbuild.digest import Digest
+from kitbuild.node import Key
+from kitbuild.rule import Artifact, ArtifactKind
+from kitbuild.store import Result
+
+_VERSION = "1"
+_KINDS: dict[str, ArtifactKind] = {kind: kind for kind in get_args(ArtifactKind)}
+
+RESULT_PREFIX = "result:"
+NOTE_PREFIX = "note:"
+
+
+def result_name(key: Key) -> str:
+    """The name of a result's row."""
+    return RESULT_PREFIX + key.hex
+
+
+def note_name(space: str, name: str) -> str:
+    """The name of a note's row."""
+    return f"{NOTE_PREFIX}{space}:{name}"
+
+
+def encode_result(result: Result) -> bytes:
+    """The value of a result's row."""
+    content = " ".join(f"{digest.hex}:{digest.size}" for digest in result.content())
+    return f"{_VERSION} {result.artifact.kind} {result.seconds!r} {content}".encode("ascii")
+
+
+def decode_result(content: bytes) -> Result | None:
+    """Reads what `encode_result` wrote, None if it did not write this."""
+    try:
+        version, kind, seconds, *digests = content.decode("ascii").split(" ")
+        if version != _VERSION:
+            return None
+        artifact, *blobs = map(_digest, digests)
+        return Result(Artifact(_KINDS[kind], artifact), tuple(blobs), float(seconds))
+    except (ValueError, KeyError):
+        return None
+
+
+def _digest(text: str) -> Digest:
+    hexdigits, _, size = text.partition(":")
+    return Digest.parse(hexdigits, int(size))

@@ -1,0 +1,55 @@
+"""Every kind of store, each opened over an empty folder: a new kind is one line in STORES."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from contextlib import AbstractContextManager
+from pathlib import Path
+from typing import Protocol
+
+from kitbuild.cache.directory import open_directory
+from kitbuild.cache.memory import MemoryStore
+from kitbuild.digest import Digest
+from kitbuild.node import Key
+from kitbuild.rule import BlobWriter
+from kitbuild.store import Notes, Result, Store
+
+
+class StoreWithNotes(Store, Notes, Protocol):
+    """What a build works with."""
+
+
+class Twins:
+    """Two stores over one folder, as two processes have them: one is written to, the other asked."""
+
+    def __init__(self, folder: Path) -> None:
+        self._writes = open_directory(folder)
+        self._reads = open_directory(folder)
+
+    def writer(self) -> AbstractContextManager[BlobWriter]:
+        return self._writes.writer()
+
+    def path(self, digest: Digest) -> Path:
+        return self._reads.path(digest)
+
+    def missing(self, digests: Iterable[Digest]) -> set[Digest]:
+        return self._reads.missing(digests)
+
+    def result(self, key: Key) -> Result | None:
+        return self._reads.result(key)
+
+    def record(self, key: Key, result: Result) -> None:
+        self._writes.record(key, result)
+
+    def note(self, space: str, name: str) -> bytes | None:
+        return self._reads.note(space, name)
+
+    def keep(self, space: str, name: str, content: bytes) -> None:
+        self._writes.keep(space, name, content)
+
+
+STORES: dict[str, Callable[[Path], StoreWithNotes]] = {
+    "memory": MemoryStore,
+    "directory": open_directory,
+    "directory-twins": Twins,
+}
