@@ -1,0 +1,1 @@
+"""Nodes that turn image layers into trees."""
