@@ -1,0 +1,1 @@
+"""The image description: LinuxKit YAML in, a graph of nodes out."""
