@@ -1,0 +1,1 @@
+"""Nodes that turn image trees and config into the sections of the root file system."""
