@@ -1,0 +1,70 @@
+"""A part of the root file system as members of a tar, and whole tars as parts one after another."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from typing import Any, NamedTuple
+
+from kitbuild.extents import Extents, Literal, concat
+from kitbuild.rule import Input, Rule, Work
+from kitbuild.rules.format.segment import stored
+from kitbuild.rules.format.ustar import pieces
+from kitbuild.tree import Entry
+
+
+class MembersOptions(NamedTuple):
+    """What LinuxKit records with every member; `locations` are the paths that say something else.
+
+    Without a source nothing is recorded.
+    """
+
+    source: str
+    location: str
+    locations: tuple[tuple[str, str], ...] = ()
+
+
+def run(work: Work[MembersOptions]) -> Extents:
+    """The members without a trailer: headers from a blob of their own, contents as slices of the layers."""
+    return stored(pieces(_recorded(work)), work)
+
+
+def _recorded(work: Work[MembersOptions]) -> Iterator[tuple[Entry, Mapping[str, str]]]:
+    options = work.options
+    locations = dict(options.locations)
+    for entry in work.entries(work.artifact("tree")):
+        location = locations.get(entry.path, options.location)
+        records = {"LINUXKIT.location": location, "LINUXKIT.source": options.source}
+        yield entry, records if options.source else {}
+
+
+RULE: Rule[Any] = Rule(
+    name="format/members",
+    version=1,
+    summary="write a part's tar headers",
+    options=MembersOptions,
+    inputs={"tree": Input("tree")},
+    output="extents",
+    run=run,
+)
+
+
+class JoinOptions(NamedTuple):
+    """`tail` is what follows the last piece: a tar's trailer, perhaps with a last member."""
+
+    tail: bytes = b""
+
+
+def _join(work: Work[JoinOptions]) -> Extents:
+    joined = concat(work.extents(piece) for piece in work.artifacts("pieces"))
+    return Extents.of([*joined.parts, Literal(work.options.tail)])
+
+
+JOIN: Rule[Any] = Rule(
+    name="format/join",
+    version=1,
+    summary="put pieces one after another",
+    options=JoinOptions,
+    inputs={"pieces": Input("extents", many=True)},
+    output="extents",
+    run=_join,
+)
