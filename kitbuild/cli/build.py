@@ -1,0 +1,216 @@
+"""kitbuild build: makes what boots."""
+
+from __future__ import annotations
+
+import stat
+import sys
+import time
+from argparse import ArgumentParser, Namespace, RawDescriptionHelpFormatter
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, NamedTuple
+
+from kitbuild.cli.configs import DEFAULT_FORMAT, Lowered, add_config_arguments, lowered
+from kitbuild.cli.linuxkit import add_linuxkit_flags, check_linuxkit_flags
+from kitbuild.errors import KitbuildError, UsageError
+from kitbuild.event import OutputWritten, Warned
+from kitbuild.registry import formats_named
+
+if TYPE_CHECKING:
+    from argparse import _SubParsersAction
+
+    from kitbuild.report import Report
+    from kitbuild.rule import Artifact
+
+_DESCRIPTION = """\
+Builds a bootable system from LinuxKit configs, running only what is not in the cache yet.
+
+  kitbuild build linuxkit.yml                        linuxkit-kernel, linuxkit-initrd.img, linuxkit-cmdline
+  kitbuild build --format tar linuxkit.yml           the root file system as linuxkit.tar
+  kitbuild build --output - linuxkit.yml | gzip >x   the same into a pipe
+  kitbuild build -v base.yml site.yml                two configs merged; says of each node why it runs
+"""
+
+
+class Target(NamedTuple):
+    """What to make and where: `base` is the path outputs begin with; `single`, if given, is the one output."""
+
+    formats: tuple[str, ...]
+    base: Path
+    single: str | None = None
+
+    def path(self, suffix: str) -> Path:
+        """The path of the output that ends so."""
+        return Path(self.single) if self.single else self.base.parent / f"{self.base.name}{suffix}"
+
+
+def add(subparsers: _SubParsersAction[ArgumentParser]) -> None:
+    """Registers the command."""
+    parser = subparsers.add_parser(
+        "build",
+        usage="kitbuild build [flags] CONFIG [CONFIG ...]",
+        help="build a bootable system",
+        description=_DESCRIPTION,
+        formatter_class=RawDescriptionHelpFormatter,
+    )
+    add_config_arguments(parser)
+    parser.add_argument(
+        "-f",
+        "--format",
+        action="append",
+        default=[],
+        metavar="FORMAT[,FORMAT]",
+        help=f"what to make (repeatable; default: {DEFAULT_FORMAT}); `kitbuild formats` lists them",
+    )
+    parser.add_argument("--name", help="name of the outputs (default: that of the last config)")
+    parser.add_argument("--dir", type=Path, help="folder of the outputs (default: this one)")
+    parser.add_argument(
+        "-o",
+        "--output",
+        "--o",
+        metavar="FILE",
+        help="write one format that is a stream to FILE; `-` is stdout",
+    )
+    parser.add_argument("--no-cache", action="store_true", help="run every node, whatever the cache holds")
+    parser.add_argument(
+        "--dry-run", action="store_true", help="show the configs merged into one, and build nothing"
+    )
+    parser.add_argument(
+        "-v",
+        "--verbose",
+        action="count",
+        default=0,
+        help="say of each node why it runs; -vv also what it gave (LinuxKit's `-v 2` and `-v 3`)",
+    )
+    parser.add_argument("-q", "--quiet", action="store_true", help="say nothing but errors")
+    parser.add_argument("--json", action="store_true", help="report as one JSON object a line, on stdout")
+    add_linuxkit_flags(parser)
+    parser.set_defaults(run=run)
+
+
+def run(arguments: Namespace) -> int:
+    """Builds and writes the outputs."""
+    from kitbuild.report import open_report
+
+    target = target_of(arguments)
+    warnings = check_linuxkit_flags(arguments)
+    if arguments.dry_run:
+        return _dry_run(arguments)
+    check_folder(target.path("").parent)
+    found = lowered(arguments, formats=target.formats)
+    kind = "json" if arguments.json else "quiet" if arguments.quiet else "auto"
+    stream = sys.stdout if arguments.json else sys.stderr
+    report = open_report(kind, verbosity=arguments.verbose, stream=stream)  # type: ignore[arg-type]
+    for warning in (*warnings, *found.warnings):
+        report(Warned(warning))
+    try:
+        with found.store.lease():
+            _build(arguments, found, target=target, report=report)
+    finally:
+        report.close()
+    return 0
+
+
+def check_folder(folder: Path) -> None:
+    """Raises UsageError if there is no folder: nothing is built for one that is not there."""
+    choose = "choose another folder"
+    try:
+        if not stat.S_ISDIR(folder.stat().st_mode):
+            raise UsageError(f"expected a folder at `{folder}`, got a file", hint=choose)
+    except FileNotFoundError as error:
+        message = f"expected a folder at `{folder}`, got none"
+        raise UsageError(message, hint=f"make it first: mkdir -p {folder}") from error
+    except OSError as error:
+        raise UsageError(f"cannot use the folder `{folder}`: {error.strerror}", hint=choose) from error
+
+
+def _dry_run(arguments: Namespace) -> int:
+    from kitbuild.config.dump import dry_run
+    from kitbuild.config.load import load
+
+    text = dry_run(load(arguments.configs, stdin=sys.stdin.buffer))
+    # LinuxKit ends with an empty line too.
+    sys.stdout.buffer.write(f"{text}\n".encode())
+    return 0
+
+
+def target_of(arguments: Namespace) -> Target:
+    """What the command line asks for; raises UsageError for what cannot go together."""
+    names = tuple(name for text in arguments.format for name in text.split(",") if name)
+    single = arguments.output
+    names = names or (("tar",) if single else (DEFAULT_FORMAT,))
+    formats = formats_named(names)
+    streams = [output_format.name for output_format in formats if output_format.stream]
+    if streams and len(formats) > 1:
+        raise UsageError(
+            f"expected `{streams[0]}` alone, got {len(formats)} formats", hint="build it by itself"
+        )
+    if single and (arguments.name or arguments.dir):
+        raise UsageError("expected either `--output` or `--name` and `--dir`, got both")
+    if single and not streams:
+        raise UsageError(
+            f"expected a format that is one stream with `--output`, got `{names[0]}`",
+            hint="use `--format tar` or `docker`, or `--dir` and `--name` in place of `--output`",
+        )
+    if single == "-" and arguments.json:
+        raise UsageError("expected either `--json` or the output on stdout, got both")
+    if arguments.name == "":
+        raise UsageError("expected a name with `--name`, got none")
+    last = arguments.configs[-1]
+    name = arguments.name or ("moby" if last == "-" else Path(last).stem)
+    return Target(tuple(entry.name for entry in formats), (arguments.dir or Path()) / name, single)
+
+
+def _build(arguments: Namespace, found: Lowered, *, target: Target, report: Report) -> None:
+    from kitbuild.engine import Settings, build
+    from kitbuild.export import in_place
+
+    paths = {suffix: target.path(suffix) for suffix in found.graph.outputs}
+
+    def wanted(suffix: str, artifact: Artifact) -> bool:
+        return target.single == "-" or in_place(paths[suffix], artifact, found.store) is None
+
+    results = build(
+        found.graph,
+        found.store,
+        notes=found.store,
+        report=report,
+        settings=Settings(
+            found.settings.jobs, use_cache=not arguments.no_cache, scope=scope_of(arguments.configs)
+        ),
+        wanted=wanted,
+    )
+    for suffix, path in paths.items():
+        _export(results[suffix].artifact, path, found=found, report=report)
+
+
+def scope_of(configs: Sequence[str]) -> str:
+    """What the nodes of a build are remembered under: its configs, without the password a URL may hold."""
+    from kitbuild.config.sources import folder_of, name_of
+
+    return "\0".join(
+        name_of(config) if folder_of(config) is None else str(Path(config).absolute()) for config in configs
+    )
+
+
+def _export(artifact: Artifact, path: Path, *, found: Lowered, report: Report) -> None:
+    from kitbuild import export
+
+    if str(path) == "-":
+        _pour(artifact, found)
+        return
+    started = time.monotonic()
+    written = export.export(artifact, path, store=found.store, notes=found.store)
+    report(OutputWritten(path, written.digest, written.fresh, time.monotonic() - started))
+
+
+def _pour(artifact: Artifact, found: Lowered) -> None:
+    """Writes an output to stdout."""
+    from kitbuild import export
+
+    try:
+        export.write(export.extents_of(artifact, found.store), sys.stdout.buffer, found.store)
+    except BrokenPipeError:
+        raise
+    except OSError as error:
+        raise KitbuildError(f"cannot write to stdout: {error.strerror}") from error

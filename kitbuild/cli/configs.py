@@ -1,0 +1,282 @@
+"""From a command line to a graph: what every command that reads configs has in common."""
+
+from __future__ import annotations
+
+import os
+import stat
+import sys
+import time
+from argparse import ArgumentParser, Namespace
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
+from pathlib import Path
+from typing import TYPE_CHECKING, NamedTuple
+
+from kitbuild.cli.images import refuse_templates, route_of
+from kitbuild.errors import (
+    ConfigError,
+    ConfigErrors,
+    ImageError,
+    ImageNotFoundError,
+    RuleError,
+    UnavailableError,
+    UsageError,
+)
+from kitbuild.graph import Graph
+from kitbuild.image import Platform
+from kitbuild.node import Node
+from kitbuild.registry import formats_named
+from kitbuild.settings import Settings, add_setting_arguments, cache_dir, settings_of
+from kitbuild.suggest import one_of
+from kitbuild.system import MTIME
+from kitbuild.tree import is_inside
+
+if TYPE_CHECKING:
+    from kitbuild.cache.directory import DirectoryStore
+    from kitbuild.config.lower import Sbom
+    from kitbuild.config.model import Config, Place
+    from kitbuild.config.nodes import Images
+    from kitbuild.digest import Digest
+    from kitbuild.image import Index, IndexName
+    from kitbuild.resolve import Resolver
+    from kitbuild.store import Notes
+
+DEFAULT_FORMAT = "kernel+initrd"
+# As `uname -m` calls them, and as Go and images do.
+_ARCHITECTURES = {"x86_64": "amd64", "aarch64": "arm64", "armv7l": "arm", "i686": "386"}
+_KNOWN_ARCHITECTURES = ("amd64", "arm64", "riscv64", "s390x", "ppc64le", "arm", "386", "loong64", "mips64le")
+
+
+class Lowered(NamedTuple):
+    """A config as a graph whose outputs are named by what follows the output name ("-initrd.img").
+
+    `warnings` is what the user should know of the images.
+    """
+
+    config: Config
+    graph: Graph
+    store: DirectoryStore
+    settings: Settings
+    warnings: tuple[str, ...] = ()
+
+
+def add_config_arguments(parser: ArgumentParser) -> None:
+    """Adds what every such command takes."""
+    parser.add_argument(
+        "configs", nargs="+", metavar="CONFIG", help="a LinuxKit YAML file, a URL, or `-`; several are merged"
+    )
+    parser.add_argument("--arch", help="architecture of the system: amd64, arm64 (default: this machine's)")
+    parser.add_argument("--pull", action="store_true", help="ask registries again for every tag")
+    parser.add_argument("--offline", action="store_true", help="never ask a registry")
+    parser.add_argument(
+        "--decompress-kernel", action="store_true", help="take the kernel out of its gzip, xz or zstd"
+    )
+    parser.add_argument("--no-sbom", action="store_true", help="leave the SBOMs of the images out")
+    parser.add_argument(
+        "--sbom-output",
+        metavar="PATH",
+        default="sbom.spdx.json",
+        help="where in the system the SBOMs go, joined into one (default: sbom.spdx.json)",
+    )
+    parser.add_argument(
+        "--sbom-current-time",
+        action="store_true",
+        help="say in it that it was made now, so that no two builds are the same",
+    )
+    add_setting_arguments(parser)
+
+
+def lowered(
+    arguments: Namespace, *, formats: Sequence[str] = (DEFAULT_FORMAT,), offline: bool = False
+) -> Lowered:
+    """Loads the configs, finds their images and files, and lowers them for `formats`.
+
+    Raises UsageError, and ConfigErrors with all mistakes at once. `offline` asks no registry; then an image that
+    is not at hand becomes a node that cannot run, otherwise it is a mistake like any other.
+    """
+    from kitbuild.cache.directory import open_directory
+    from kitbuild.config.load import load
+    from kitbuild.config.lower import lower
+    from kitbuild.config.nodes import Sources
+
+    known_formats = formats_named(formats)
+    settings = settings_of(arguments)
+    platform = platform_of(arguments)
+    config = load(arguments.configs, stdin=sys.stdin.buffer)
+    store = open_directory(cache_dir(settings.cache_dir), warn=_warn)
+    images, indexes, errors = _images(
+        config,
+        platform,
+        resolver=_resolver(arguments, settings, notes=store, offline=offline),
+        offline=offline,
+    )
+    files, file_errors = _files(config, store)
+    errors = [*errors, *file_errors]
+    if errors:
+        raise ConfigErrors(sorted(errors, key=_position(arguments.configs)))
+    system = lower(
+        config,
+        Sources(images, files, indexes),
+        compression=settings.compression,
+        decompress_kernel=arguments.decompress_kernel,
+        bill=_bill(arguments),
+        linuxkit_compatible=settings.linuxkit_compatible,
+    )
+    outputs: dict[str, Node] = {}
+    for output_format in known_formats:
+        outputs.update(output_format.outputs(system))
+    warnings = [
+        warning
+        for image in images.values()
+        if not isinstance(image, ImageError)
+        for warning in image.warnings
+    ]
+    return Lowered(config, Graph.of(outputs), store, settings, tuple(warnings))
+
+
+def platform_of(arguments: Namespace) -> Platform:
+    """The platform the system is for; raises UsageError for an architecture nobody knows."""
+    if not arguments.arch:
+        return Platform("linux", _ARCHITECTURES.get(os.uname().machine, os.uname().machine))
+    name = _ARCHITECTURES.get(arguments.arch, arguments.arch)
+    if name not in _KNOWN_ARCHITECTURES:
+        raise UsageError(
+            f"expected an architecture with `--arch`, got `{arguments.arch}`",
+            hint=one_of(name, _KNOWN_ARCHITECTURES),
+        )
+    return Platform("linux", name)
+
+
+def image_sources(settings: Settings, *, pull: bool = False) -> list[str]:
+    """Where images are looked for before registries: what is given, then LinuxKit's cache if there is one.
+
+    To pull is to ask registries whatever that cache has, as in LinuxKit.
+    """
+    sources = []
+    for path in settings.images:
+        is_layout = _is_layout(path)
+        sources.append(f"{'layout' if is_layout else 'archive'}:{path.absolute()}")
+    image_cache = settings.image_cache or Path("~/.linuxkit/cache").expanduser()
+    with suppress(OSError):  # a folder one may not enter has no cache for us
+        if not pull and (image_cache / "index.json").is_file():
+            sources.append(f"layout:{image_cache.absolute()}")
+    return sources
+
+
+def _is_layout(path: Path) -> bool:
+    hint = "mend or remove `--images`"
+    try:
+        if not stat.S_ISDIR(path.stat().st_mode):
+            return False
+        (path / "index.json").stat()
+    except FileNotFoundError as error:
+        if path.is_dir():
+            message = f"expected an image layout at {path}, got a folder without index.json"
+            raise UsageError(
+                message, hint=f"{hint}; `skopeo copy` writes a layout as oci:FOLDER:NAME"
+            ) from error
+        raise UsageError(f"expected an image layout or archive at {path}, got nothing", hint=hint) from error
+    except OSError as error:
+        raise UsageError(f"cannot read {path}: {error.strerror}", hint=hint) from error
+    return True
+
+
+def _resolver(arguments: Namespace, settings: Settings, *, notes: Notes, offline: bool) -> Resolver:
+    from kitbuild.resolve import Resolver
+    from kitbuild.rules.fetch import open_source
+
+    offline = offline or arguments.offline
+    return Resolver(
+        image_sources(settings, pull=arguments.pull and not offline),
+        notes,
+        open_source=open_source,
+        pull=arguments.pull,
+        offline=offline,
+        route=route_of(settings, offline=offline),
+    )
+
+
+def _images(
+    config: Config, platform: Platform, *, resolver: Resolver, offline: bool
+) -> tuple[Images, Mapping[IndexName, Index | ImageError], list[ConfigError]]:
+    from kitbuild.config.lower import references_of
+    from kitbuild.config.volumes import index_names_of
+
+    places, stored = references_of(config), index_names_of(config)
+    refuse_templates(places)
+    images = resolver.images(places, platform)
+    indexes = resolver.indexes(stored, platform)
+    found = [
+        *((image, places[reference]) for reference, image in images.items()),
+        *((index, stored[name]) for name, index in indexes.items()),
+    ]
+    errors = [
+        _located(answer, place) for answer, place in found if isinstance(answer, ImageError) and not offline
+    ]
+    return images, indexes, errors
+
+
+def _located(error: ImageError, place: Place) -> ConfigError:
+    """An image's error at the place that names it; that no source has it may well be the config's mistake."""
+    kind = ConfigError if isinstance(error, ImageNotFoundError) else UnavailableError
+    return kind(error.message, where=place.where(), hint=error.hint)
+
+
+def _bill(arguments: Namespace) -> Sbom | None:
+    """Where the joined SBOM goes, and when it was made; raises UsageError for what is no path in a system."""
+    from kitbuild.config.lower import Sbom
+
+    if arguments.no_sbom:
+        return None
+    path = arguments.sbom_output.removeprefix("/")
+    if not is_inside(path):
+        raise UsageError(
+            f"expected a path such as sbom.spdx.json with `--sbom-output`, got `{arguments.sbom_output}`"
+        )
+    seconds = time.time() if arguments.sbom_current_time else MTIME // 1_000_000_000
+    return Sbom(path, time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(seconds)))
+
+
+def _files(config: Config, notes: Notes) -> tuple[Mapping[str, Digest], list[ConfigError]]:
+    """The digests of the local files the config names, by the path as written."""
+    from kitbuild.resolve import local_file
+
+    digests: dict[str, Digest] = {}
+    errors = []
+    for file in config.files:
+        if not file.source or file.source in digests:
+            continue
+        try:
+            path = Path(file.source).expanduser()
+            if not file.optional or path.exists():
+                digests[file.source] = local_file(path, notes)
+        except RuleError as error:
+            hint = error.hint or _source_hint(file.source)
+            errors.append(ConfigError(error.message, where=file.place.where("source"), hint=hint))
+        except (OSError, RuntimeError, ValueError):  # too long a name, `~nobody/file`, or a NUL byte
+            message = f"expected the path of a file, got `{file.source}`"
+            errors.append(ConfigError(message, where=file.place.where("source")))
+    return digests, errors
+
+
+def _source_hint(source: str) -> str:
+    if source.startswith(("/", "~")):
+        return "check the path, or add `optional: true`"
+    return f"check the path: it starts where kitbuild is run, in {Path.cwd()}"
+
+
+def _position(configs: Sequence[str]) -> Callable[[ConfigError], tuple[int, int, int]]:
+    """What sorts mistakes as their places stand in the configs."""
+    from kitbuild.config.sources import name_of
+
+    order = {name_of(source): number for number, source in enumerate(configs)}
+
+    def position(error: ConfigError) -> tuple[int, int, int]:
+        where = error.where
+        return (order.get(where.file, -1), where.line, where.column) if where else (-1, 0, 0)
+
+    return position
+
+
+def _warn(message: str) -> None:
+    sys.stderr.write(f"warning: {message}\n")

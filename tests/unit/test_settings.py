@@ -1,0 +1,152 @@
+"""Settings: flag before variable before file before default."""
+
+from __future__ import annotations
+
+import os
+from argparse import ArgumentParser, Namespace
+from pathlib import Path
+
+import pytest
+
+from kitbuild.errors import UsageError
+from kitbuild.settings import TABLE, Settings, add_setting_arguments, cache_dir, settings_of
+
+
+def parsed(*arguments: str) -> Namespace:
+    parser = ArgumentParser()
+    add_setting_arguments(parser)
+    return parser.parse_args(arguments)
+
+
+def settings(folder: Path, *arguments: str, **environment: str) -> Settings:
+    return settings_of(parsed(*arguments), environment=environment, folder=folder)
+
+
+def refused(folder: Path, *arguments: str, **environment: str) -> UsageError:
+    with pytest.raises(UsageError) as raised:
+        settings(folder, *arguments, **environment)
+    return raised.value
+
+
+def test_without_anything_the_defaults_hold(tmp_path: Path) -> None:
+    assert settings(tmp_path) == Settings()
+
+
+def test_every_setting_has_a_field_and_names_of_its_own() -> None:
+    assert {setting.name for setting in TABLE} == set(Settings._fields)
+    assert len({setting.flag for setting in TABLE}) == len(TABLE)
+    assert len({setting.variable for setting in TABLE}) == len(TABLE)
+
+
+def test_help_names_every_flag_and_variable() -> None:
+    parser = ArgumentParser()
+    add_setting_arguments(parser)
+
+    text = parser.format_help()
+
+    assert [setting.flag for setting in TABLE if setting.flag not in text] == []
+    assert [setting.variable for setting in TABLE if setting.variable not in text] == []
+
+
+def test_flag_wins_over_variable_and_variable_over_file(tmp_path: Path) -> None:
+    (tmp_path / "kitbuild.toml").write_text("jobs = 1\ncompression = 'none'\ncache-dir = 'from-file'\n")
+
+    found = settings(
+        tmp_path, "--jobs", "3", KITBUILD_JOBS="2", KITBUILD_COMPRESSION="zstd", KITBUILD_CACHE_DIR=""
+    )
+
+    assert found == Settings(jobs=3, compression="zstd", cache_dir=tmp_path / "from-file")
+
+
+def test_several_images_are_given_as_flags_or_as_a_path_list(tmp_path: Path) -> None:
+    both = (tmp_path / "one", Path("/two"))
+
+    assert settings(tmp_path, "--images", "one", "--images", "/two").images == both
+    assert settings(tmp_path, KITBUILD_IMAGES=os.pathsep.join(["one", "", "/two"])).images == both
+    (tmp_path / "kitbuild.toml").write_text('images = ["one", "/two"]\n')
+    assert settings(tmp_path).images == both
+
+
+def test_file_is_found_above_and_its_paths_are_relative_to_it(tmp_path: Path) -> None:
+    (tmp_path / "kitbuild.toml").write_text("image-cache = 'shared'\n")
+    below = tmp_path / "some" / "folder"
+    below.mkdir(parents=True)
+
+    assert settings(below).image_cache == tmp_path / "shared"
+    assert settings(below, "--cache", "mine").image_cache == below / "mine"
+
+
+def test_nearest_file_counts_alone(tmp_path: Path) -> None:
+    (tmp_path / "kitbuild.toml").write_text("jobs = 1\ncompression = 'none'\n")
+    below = tmp_path / "folder"
+    below.mkdir()
+    (below / "kitbuild.toml").write_text("jobs = 2\n")
+
+    assert settings(below) == Settings(jobs=2)
+
+
+def test_home_is_written_as_a_tilde(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HOME", "/home/somebody")
+
+    assert settings(tmp_path, "--cache", "~/images").image_cache == Path("/home/somebody/images")
+
+
+@pytest.mark.parametrize(
+    ("content", "message", "hint"),
+    [
+        ("jbos = 1", "unknown key `jbos`", "did you mean `jobs`?"),
+        ("nothing = 1", "unknown key `nothing`", "use one of `images`"),
+        ("jobs = 'x'", "`jobs`: expected N, got `x`", "give a whole number"),
+        ("jobs = -1", "`jobs`: expected N, got `-1`", "give a whole number"),
+        ("jobs = true", "`jobs`: expected N, got `True`", "give a whole number"),
+        ("jobs = 2.0", "`jobs`: expected N, got `2.0`", "give a whole number"),
+        ("compression = 1", "`compression`: expected KIND, got `1`", "use one of `gzip`"),
+        ("cache-dir = []", "`cache-dir`: expected DIR, got `[]`", "give a path in quotes"),
+        ("images = 'x'", "`images`: expected a list of texts, got `x`", 'write images = ["..."]'),
+        ("images = [1]", "`images`: expected a list of texts, got `[1]`", 'write images = ["..."]'),
+    ],
+)
+def test_wrong_file_is_refused(tmp_path: Path, content: str, message: str, hint: str) -> None:
+    (tmp_path / "kitbuild.toml").write_text(content)
+
+    error = refused(tmp_path)
+
+    assert error.message == f"{tmp_path / 'kitbuild.toml'}: {message}"
+    assert (error.hint or "").startswith(hint)
+
+
+@pytest.mark.parametrize("content", [b"jobs = ", b"\xff", b"jobs = 1\njobs = 2"])
+def test_file_that_is_no_toml_is_refused(tmp_path: Path, content: bytes) -> None:
+    (tmp_path / "kitbuild.toml").write_bytes(content)
+
+    assert refused(tmp_path).message.startswith(f"cannot read {tmp_path / 'kitbuild.toml'}: ")
+
+
+def test_wrong_flag_and_variable_are_refused_by_name(tmp_path: Path) -> None:
+    assert refused(tmp_path, "--jobs", "x").message == "`--jobs`: expected N, got `x`"
+    assert refused(tmp_path, KITBUILD_JOBS="1.5").message == "`KITBUILD_JOBS`: expected N, got `1.5`"
+    assert refused(tmp_path, "--compression", "gzpi").hint == "did you mean `gzip`?"
+    assert refused(tmp_path, "--cache", "~no-such-user/x").hint == "there is no such user: write the path out"
+
+
+@pytest.mark.parametrize("password", ["secret", "se/cret", "se@cret"])
+def test_password_in_the_address_of_a_mirror_is_refused_and_not_shown(tmp_path: Path, password: str) -> None:
+    error = refused(tmp_path, "--mirror", f"docker.io=https://me:{password}@mirror.example")
+
+    assert error.message == "`--mirror`: expected [REGISTRY=]URL, got `docker.io=https://...@mirror.example`"
+
+
+@pytest.mark.parametrize(
+    ("given", "environment", "expected"),
+    [
+        (Path("/a"), {"XDG_CACHE_HOME": "/b"}, "/a"),
+        (None, {"XDG_CACHE_HOME": "/b"}, "/b/kitbuild"),
+        (None, {"XDG_CACHE_HOME": ""}, "/home/somebody/.cache/kitbuild"),
+    ],
+)
+def test_cache_is_what_is_set_or_where_caches_are(
+    monkeypatch: pytest.MonkeyPatch, given: Path | None, environment: dict[str, str], expected: str
+) -> None:
+    monkeypatch.setenv("HOME", "/home/somebody")
+
+    assert cache_dir(given, environment) == Path(expected)
