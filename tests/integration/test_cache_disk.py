@@ -12,7 +12,11 @@ import pytest
 
 from kitbuild.cache.directory import open_directory
 from kitbuild.cache.gc import info
+from kitbuild.digest import Digest
 from kitbuild.errors import StoreError
+from kitbuild.node import Key
+from kitbuild.rule import Artifact
+from kitbuild.store import Result
 from tests.support.cache_processes import (
     alone,
     build,
@@ -95,7 +99,8 @@ def test_full_index_is_a_store_error(small_disk: Path) -> None:
         StoreError, match=r"the index of the cache .* cannot be used: database or disk is full"
     ) as caught:
         for number in range(1000):
-            store.keep("node", str(number), b"x" * 100_000)
+            blobs = tuple(Digest.of(b"%d %d" % (number, blob)) for blob in range(1000))
+            store.record(Key(f"{number:064x}"), Result(Artifact("tree", blobs[0]), blobs))
 
     assert caught.value.hint is not None
     assert "free some space" in caught.value.hint

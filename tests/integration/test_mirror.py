@@ -429,7 +429,7 @@ def test_file_without_certificates_is_refused(site: Site) -> None:
 def test_certificates_that_are_broken_are_an_error_of_the_image(site: Site) -> None:
     site.write("broken.pem", "-----BEGIN CERTIFICATE-----\nabc\n-----END CERTIFICATE-----\n")
 
-    stderr = site.run("build", "--cert-file", "broken.pem", "linuxkit.yml", status=2).stderr
+    stderr = site.run("build", "--cert-file", "broken.pem", "linuxkit.yml", status=1).stderr
 
     assert f"cannot read certificates in {site.folder}/broken.pem" in stderr
 
