@@ -107,8 +107,11 @@ def test_clean_up_waits_for_a_build_that_uses(
 def test_two_builds_use_at_the_same_time(tmp_path: Path) -> None:
     first, second = Leases(tmp_path), Leases(tmp_path)
 
-    with first.shared(), second.shared(), first.shared():
-        pass
+    # Not `second.shared()` alone: if it had to wait, this would hang instead of failing.
+    with first.shared(), (tmp_path / "lock").open("rb") as lock:
+        fcntl.flock(lock, fcntl.LOCK_SH | fcntl.LOCK_NB)
+        with second.shared(), pytest.raises(BlockingIOError):
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
 
 
 def test_lease_is_there_as_long_as_it_is_held(tmp_path: Path) -> None:

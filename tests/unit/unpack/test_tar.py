@@ -579,7 +579,7 @@ def test_archive_cut_off_at_any_byte_is_refused_or_read() -> None:
 
 
 def test_archive_with_any_bit_flipped_is_refused_or_read() -> None:
-    # Bits of text and of checksums alike; the checksum hides most, so it is made anew for every other one.
+    # Most end at the checksum; what is behind it meets the next test, which makes that anew.
     chance = random.Random(1)
     for _ in range(4000):
         damaged = bytearray(SMALL)
