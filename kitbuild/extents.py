@@ -12,6 +12,7 @@ Canonical form, one line each, ASCII:
 from __future__ import annotations
 
 import base64
+import hashlib
 from collections.abc import Iterable, Iterator
 from typing import NamedTuple
 
@@ -72,6 +73,54 @@ class Extents(NamedTuple):
         """The blobs it slices, once each, in order of first use."""
         return tuple(dict.fromkeys(part.blob for part in self.parts if isinstance(part, Slice)))
 
+    def cut(self, offset: int, size: int) -> Extents:
+        """`size` bytes from `offset` on; both must lie inside."""
+        parts = []
+        end, position = offset + size, 0
+        for part in self.parts:
+            first, last = max(offset, position), min(end, position + part.size)
+            if first < last:
+                parts.append(_cut(part, first - position, last - first))
+            position += part.size
+            if position >= end:
+                break
+        return Extents.of(parts)
+
+    def chunks(self, size: int) -> Iterator[Extents]:
+        """The file in pieces of `size` bytes, the last one perhaps shorter."""
+        chunk: list[Part] = []
+        room = size
+        for part in self.parts:
+            offset = 0
+            while offset < part.size:
+                step = min(room, part.size - offset)
+                chunk.append(_cut(part, offset, step))
+                offset += step
+                room -= step
+                if not room:
+                    yield Extents.of(chunk)
+                    chunk, room = [], size
+        if chunk:
+            yield Extents.of(chunk)
+
+    def used(self, size: int) -> list[range]:
+        """Which blocks of `size` bytes hold anything but zeros: ranges of their numbers, in order, none touching."""
+        ranges: list[range] = []
+        position = 0
+        for part in self.parts:
+            if not isinstance(part, Zeros):
+                first, last = position // size, -(-(position + part.size) // size)
+                if ranges and ranges[-1].stop >= first:
+                    ranges[-1] = range(ranges[-1].start, last)
+                else:
+                    ranges.append(range(first, last))
+            position += part.size
+        return ranges
+
+    def identity(self, purpose: str) -> bytes:
+        """32 bytes that stand for this content and `purpose`, where a format wants a random identifier."""
+        return hashlib.sha256(purpose.encode() + b"\0" + self.encode()).digest()
+
     def encode(self) -> bytes:
         """The canonical bytes."""
         numbers = {blob: number for number, blob in enumerate(self.blobs())}
@@ -124,6 +173,14 @@ def concat(pieces: Iterable[Extents]) -> Extents:
 def padding(size: int, alignment: int) -> Zeros:
     """The zeros that bring `size` to the next multiple of `alignment`."""
     return Zeros(-size % alignment)
+
+
+def _cut(part: Part, offset: int, size: int) -> Part:
+    if isinstance(part, Slice):
+        return Slice(part.blob, part.offset + offset, size)
+    if isinstance(part, Zeros):
+        return Zeros(size)
+    return Literal(part.content[offset : offset + size])
 
 
 def _joined(parts: Iterable[Part]) -> Iterator[Part]:

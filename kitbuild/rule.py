@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
 from pathlib import Path
 from types import MappingProxyType
@@ -83,6 +83,12 @@ class Work(Protocol[OptionsT]):
 
     def scratch(self) -> Path:
         """An empty folder of this run's own, removed afterwards."""
+
+    def tool(self, command: Sequence[str], folder: Path | None = None) -> bytes:
+        """What a program of the host writes to its standard output, run in `folder` or an empty one.
+
+        Raises RuleError if it is not installed or ends with another status than 0.
+        """
 
     def warn(self, message: str) -> None:
         """Tells the user something that does not stop the build."""

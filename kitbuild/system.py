@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from types import MappingProxyType
 from typing import Final, Literal, NamedTuple
 
 from kitbuild.node import Node
@@ -31,6 +32,19 @@ class Part(NamedTuple):
     keeps_boot: bool = False
 
 
+class Target(NamedTuple):
+    """What a system is made for.
+
+    `architecture` is Go's name for it. `disk_bytes` is the size of disks the user asked for, 0 if they did not.
+    `loaders` are the boot loaders that the formats name, each a tree with its files at its top.
+    """
+
+    compression: Compression = "gzip"
+    architecture: str = "amd64"
+    disk_bytes: int = 0
+    loaders: Mapping[str, Node] = MappingProxyType({})
+
+
 class System:
     """The parts of one system, its kernel, and the nodes that formats have made of them so far.
 
@@ -44,13 +58,13 @@ class System:
         kernel: Node | None = None,
         microcode: bool = False,
         cmdline: str = "",
-        compression: Compression = "gzip",
+        target: Target = Target(),  # noqa: B008 - a value that cannot change
     ) -> None:
         self.parts: Final = parts
         self.kernel: Final = kernel
         self.microcode: Final = microcode
         self.cmdline: Final = cmdline
-        self.compression: Final = compression
+        self.target: Final = target
         self._made: dict[str, Node] = {}
 
     def once(self, name: str, make: Callable[[], Node]) -> Node:
@@ -61,13 +75,17 @@ class System:
 
 
 class Format(NamedTuple):
-    """An output format: what it is for, and the files it consists of.
+    """An output format: what it is for, what it needs, and the files it consists of.
 
     `outputs` gives a node for each file, by what follows the output name ("-initrd.img"). A `stream` is one file
-    that can go into a pipe; it is asked for alone.
+    that can go into a pipe; it is asked for alone. `loaders` are the boot loaders that its outputs take from the
+    target, by architecture: it can be made for these architectures alone, or for all if it needs none. What `boots`
+    writes a command line for a boot loader, so it wants a kernel, and a command line that one can take.
     """
 
     name: str
     summary: str
     outputs: Callable[[System], Mapping[str, Node]]
     stream: bool = False
+    loaders: Mapping[str, tuple[str, ...]] = MappingProxyType({})
+    boots: bool = False

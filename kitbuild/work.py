@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import os
 from collections import OrderedDict
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any, BinaryIO
 
 from kitbuild.digest import Digest
-from kitbuild.errors import MissingBlobError, StoreError
+from kitbuild.errors import MissingBlobError, RuleError, StoreError
 from kitbuild.extents import Extents, Slice
 from kitbuild.rule import Artifact, BlobWriter
 from kitbuild.store import Store
@@ -20,6 +20,8 @@ from kitbuild.tree import Entry, Tree, entries_of
 PIECE_BYTES = 1 << 20
 # Blobs one run keeps open. A process may often have a thousand files, and as many runs go on as it has processors.
 _MOST_OPEN = 16
+# How often a run that waits for a program looks whether the build was stopped.
+_LOOK_SECONDS = 0.2
 
 
 class CancelledError(Exception):
@@ -107,6 +109,36 @@ class StoreWork:
         folder = tempfile.mkdtemp(prefix="kitbuild-")
         self._closing.callback(shutil.rmtree, folder, ignore_errors=True)
         return Path(folder)
+
+    def tool(self, command: Sequence[str], folder: Path | None = None) -> bytes:
+        import subprocess
+
+        environment = {**os.environ, "LC_ALL": "C"}
+        try:
+            process = subprocess.Popen(
+                command,
+                cwd=folder or self.scratch(),
+                env=environment,
+                stdin=subprocess.DEVNULL,
+                stdout=subprocess.PIPE,
+                stderr=subprocess.PIPE,
+            )
+        except OSError as error:
+            raise RuleError(f"cannot run `{command[0]}`: {error.strerror}") from error
+        with process:
+            try:
+                while True:
+                    try:
+                        output, errors = process.communicate(timeout=_LOOK_SECONDS)
+                        break
+                    except subprocess.TimeoutExpired:
+                        self._stop_if_cancelled()
+            finally:
+                process.kill()
+        if process.returncode:
+            last = errors.decode("utf-8", "replace").strip().rpartition("\n")[2]
+            raise RuleError(f"`{command[0]}` failed: {last or f'exit status {process.returncode}'}")
+        return output
 
     def warn(self, message: str) -> None:
         self._warn(message)

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
 from kitbuild.cli.images import refuse_templates, route_of
+from kitbuild.cli.linuxkit import disk_bytes
 from kitbuild.errors import (
     ConfigError,
     ConfigErrors,
@@ -28,7 +29,7 @@ from kitbuild.node import Node
 from kitbuild.registry import formats_named
 from kitbuild.settings import Settings, add_setting_arguments, cache_dir, settings_of
 from kitbuild.suggest import one_of
-from kitbuild.system import MTIME
+from kitbuild.system import MTIME, Format, System, Target
 from kitbuild.tree import is_inside
 
 if TYPE_CHECKING:
@@ -95,6 +96,7 @@ def lowered(
     is not at hand becomes a node that cannot run, otherwise it is a mistake like any other.
     """
     from kitbuild.cache.directory import open_directory
+    from kitbuild.config.bootable import bootable_errors
     from kitbuild.config.load import load
     from kitbuild.config.lower import lower
     from kitbuild.config.nodes import Sources
@@ -102,6 +104,7 @@ def lowered(
     known_formats = formats_named(formats)
     settings = settings_of(arguments)
     platform = platform_of(arguments)
+    _check_architecture(known_formats, platform)
     config = load(arguments.configs, stdin=sys.stdin.buffer)
     store = open_directory(cache_dir(settings.cache_dir), warn=_warn)
     images, indexes, errors = _images(
@@ -111,20 +114,18 @@ def lowered(
         offline=offline,
     )
     files, file_errors = _files(config, store)
-    errors = [*errors, *file_errors]
+    errors = [*bootable_errors(config, known_formats), *errors, *file_errors]
     if errors:
         raise ConfigErrors(sorted(errors, key=_position(arguments.configs)))
     system = lower(
         config,
         Sources(images, files, indexes),
-        compression=settings.compression,
+        target=Target(settings.compression, platform.architecture, disk_bytes_of(arguments)),
         decompress_kernel=arguments.decompress_kernel,
         bill=_bill(arguments),
         linuxkit_compatible=settings.linuxkit_compatible,
     )
-    outputs: dict[str, Node] = {}
-    for output_format in known_formats:
-        outputs.update(output_format.outputs(system))
+    outputs = _outputs(known_formats, system)
     warnings = [
         warning
         for image in images.values()
@@ -132,6 +133,38 @@ def lowered(
         for warning in image.warnings
     ]
     return Lowered(config, Graph.of(outputs), store, settings, tuple(warnings))
+
+
+def _check_architecture(formats: Sequence[Format], platform: Platform) -> None:
+    for output_format in formats:
+        if output_format.loaders and platform.architecture not in output_format.loaders:
+            raise UsageError(
+                f"expected an architecture that `{output_format.name}` has a boot loader for, "
+                f"got `{platform.architecture}`",
+                hint=f"choose `--arch {' or '.join(output_format.loaders)}`, or another of `kitbuild formats`",
+            )
+
+
+def _outputs(formats: Sequence[Format], system: System) -> dict[str, Node]:
+    """The nodes of all files to write, by suffix; raises UsageError if two formats want one file for themselves."""
+    outputs: dict[str, Node] = {}
+    writers: dict[str, str] = {}
+    for output_format in formats:
+        for suffix, node in output_format.outputs(system).items():
+            if outputs.setdefault(suffix, node) is not node:
+                raise UsageError(
+                    f"expected one format that writes NAME{suffix}, got `{writers[suffix]}` and "
+                    f"`{output_format.name}`",
+                    hint="build them one after the other, with another `--name` or `--dir`",
+                )
+            writers.setdefault(suffix, output_format.name)
+    return outputs
+
+
+def disk_bytes_of(arguments: Namespace) -> int:
+    """The size of disks that was asked for, 0 if none was; raises UsageError."""
+    text = getattr(arguments, "size", None)
+    return disk_bytes(text) if text is not None else 0
 
 
 def platform_of(arguments: Namespace) -> Platform:

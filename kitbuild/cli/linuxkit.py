@@ -87,8 +87,7 @@ def add_linuxkit_flags(parser: ArgumentParser) -> None:
     group = parser.add_argument_group("flags of LinuxKit")
     group.add_argument(
         "--size",
-        default="1024M",
-        help="size of the disk, for formats that have one: 512M, 2G (default: 1024M)",
+        help="size of the disk, for formats that have one: 512M, 2G (default: what each says in `kitbuild formats`)",
     )
     group.add_argument(
         "--docker",
@@ -105,7 +104,8 @@ def check_linuxkit_flags(arguments: Namespace) -> list[str]:
     """What the user should know of the flags given; raises UsageError for what LinuxKit refuses too."""
     if arguments.quiet and arguments.verbose:
         raise UsageError("expected either `--quiet` or `--verbose`, got both")
-    disk_bytes(arguments.size)
+    if arguments.size is not None:
+        disk_bytes(arguments.size)
     warnings = []
     if arguments.input_tar is not None:
         if arguments.pull:

@@ -21,7 +21,7 @@ from kitbuild.node import Node
 from kitbuild.reference import Reference
 from kitbuild.rule import NoOptions
 from kitbuild.rules.assemble import conflicts, container, files, init, kernel, packages, sbom, volume
-from kitbuild.system import Compression, Part, System
+from kitbuild.system import Part, System, Target
 from kitbuild.tree import parents_of
 
 
@@ -52,7 +52,7 @@ def lower(
     config: Config,
     sources: Sources,
     *,
-    compression: Compression = "gzip",
+    target: Target = Target(),  # noqa: B008 - a value that cannot change
     decompress_kernel: bool = False,
     bill: Sbom | None = None,
     linuxkit_compatible: bool = False,
@@ -66,7 +66,7 @@ def lower(
     return _Lowering(
         config,
         sources,
-        compression=compression,
+        target=target,
         decompress_kernel=decompress_kernel,
         bill=bill,
         linuxkit_compatible=linuxkit_compatible,
@@ -79,14 +79,14 @@ class _Lowering:
         config: Config,
         sources: Sources,
         *,
-        compression: Compression,
+        target: Target,
         decompress_kernel: bool,
         bill: Sbom | None,
         linuxkit_compatible: bool,
     ) -> None:
         self._config = config
         self._sources = sources
-        self._compression = compression
+        self._target = target
         self._decompress_kernel = decompress_kernel
         self._bill = bill
         self._linuxkit_compatible = linuxkit_compatible
@@ -114,7 +114,7 @@ class _Lowering:
             kernel=boot[0].tree if boot else None,
             microcode=bool(settings and settings.ucode),
             cmdline=settings.cmdline if settings else "",
-            compression=self._compression,
+            target=self._target,
         )
 
     # -- sections

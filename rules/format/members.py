@@ -7,8 +7,8 @@ from typing import Any, NamedTuple
 
 from kitbuild.extents import Extents, Literal, concat
 from kitbuild.rule import Input, Rule, Work
-from kitbuild.rules.format.segment import stored
-from kitbuild.rules.format.ustar import pieces
+from kitbuild.rules.format.stored import stored
+from kitbuild.rules.layout.ustar import pieces
 from kitbuild.tree import Entry
 
 

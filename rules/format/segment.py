@@ -11,10 +11,11 @@ from collections.abc import Iterator, Mapping
 from typing import Any, NamedTuple
 
 from kitbuild.draft import Draft
-from kitbuild.extents import Extents, Part, Slice, padding
+from kitbuild.extents import Extents, Slice, padding
 from kitbuild.rule import Input, Rule, Work
 from kitbuild.rules.format.compression import compressor, tools
-from kitbuild.rules.format.cpio import archive
+from kitbuild.rules.format.stored import stored
+from kitbuild.rules.layout.cpio import archive
 from kitbuild.system import Compression
 
 _ALIGNMENT = 4
@@ -47,23 +48,6 @@ def run(work: Work[SegmentOptions]) -> Extents:
         writer.write(compressing.flush())
         blob = writer.commit()
     return Extents.of([Slice(blob, 0, blob.size), padding(blob.size, _ALIGNMENT)])
-
-
-def stored(pieces: Iterator[bytes | Slice], work: Work[Any]) -> Extents:
-    """Pieces as extents: the slices stay slices, all bytes between them go into one blob."""
-    places: list[Slice | tuple[int, int]] = []
-    with work.writer() as writer:
-        for piece in pieces:
-            if isinstance(piece, bytes):
-                places.append((writer.size, len(piece)))
-                writer.write(piece)
-            else:
-                places.append(piece)
-        blob = writer.commit()
-    parts: Iterator[Part] = (
-        place if isinstance(place, Slice) else Slice(blob, place[0], place[1]) for place in places
-    )
-    return Extents.of(parts)
 
 
 def _gathered(pieces: Iterator[bytes | Slice], work: Work[Any]) -> Iterator[bytes]:

@@ -13,7 +13,7 @@ import pytest
 
 from kitbuild.extents import Slice
 from kitbuild.rules.format import members
-from kitbuild.rules.format.ustar import TRAILER
+from kitbuild.rules.layout.ustar import TRAILER
 from kitbuild.rules.unpack.index import index
 from kitbuild.rules.unpack.tar import Member
 from kitbuild.tree import Entry

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import tempfile
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, BinaryIO, Generic
@@ -95,6 +95,10 @@ class FolderWork(Generic[OptionsT]):
     def scratch(self) -> Path:
         """An empty folder."""
         return Path(tempfile.mkdtemp(prefix="scratch-", dir=self._folder))
+
+    def tool(self, command: Sequence[str], folder: Path | None = None) -> bytes:
+        """No test of a rule that needs one works on a folder."""
+        raise AssertionError(f"a program was run: {command}")
 
     def warn(self, message: str) -> None:
         """Notes a warning."""

@@ -39,4 +39,9 @@ def test_systems_share_no_nodes() -> None:
 def test_system_without_more_is_gzip_without_a_kernel() -> None:
     system = System(())
 
-    assert (None, False, "", "gzip") == (system.kernel, system.microcode, system.cmdline, system.compression)
+    assert (None, False, "", "gzip") == (
+        system.kernel,
+        system.microcode,
+        system.cmdline,
+        system.target.compression,
+    )

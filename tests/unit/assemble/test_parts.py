@@ -15,8 +15,8 @@ from kitbuild.graph import Graph
 from kitbuild.image import Platform
 from kitbuild.rule import Artifact
 from kitbuild.rules.fetch.layout import open_source
-from kitbuild.rules.format.initrd import initrd
-from kitbuild.system import MTIME
+from kitbuild.rules.format.boot import initrd
+from kitbuild.system import MTIME, Target
 from kitbuild.tree import Entry
 from tests.support.cpio import Kernel
 from tests.support.images import Made, directory, file, hardlink, layout, symlink
@@ -40,7 +40,7 @@ class System:
         for path, content in files.items():
             (folder / path).write_bytes(content)
             digests[str(folder / path)] = Digest.of(content)
-        system = lower(loaded, Sources(found, digests), compression="none")
+        system = lower(loaded, Sources(found, digests), target=Target(compression="none"))
         nodes = {part.name: part.tree for part in system.parts}
         results = build(
             Graph.of({**nodes, "initrd": initrd(system)}),

@@ -72,7 +72,7 @@ def refused(*arguments: str) -> UsageError:
         ("build --o - x.yml", {"output": "-"}),
         ("build --o=- x.yml", {"output": "-"}),
         ("build --format aws --size 2G x.yml", {"size": "2G"}),
-        ("build x.yml", {"size": "1024M"}),
+        ("build x.yml", {"size": None}),
         ("build --pull x.yml", {"pull": True}),
         ("build x.yml --pull", {"pull": True, "configs": ["x.yml"]}),
         ("build --pull=true x.yml", {"pull": True}),

@@ -14,10 +14,11 @@ from kitbuild.extents import Extents, Literal, Slice, Zeros
 from kitbuild.node import Node
 from kitbuild.rule import Artifact
 from kitbuild.rules.assemble import kernel
-from kitbuild.rules.format import initrd, kernel_initrd_tar, members, segment, tar
+from kitbuild.rules.format import docker, kernel_initrd, members, segment, tar, tar_kernel_initrd
 from kitbuild.rules.format.compression import compressor, tools
+from kitbuild.rules.format.file import FILE, TEXT, FileOptions, TextOptions
 from kitbuild.rules.format.segment import SegmentOptions
-from kitbuild.rules.format.ustar import TRAILER
+from kitbuild.rules.layout.ustar import TRAILER
 from kitbuild.system import MTIME, Compression, Format, Part, System
 from kitbuild.tree import Entry
 from tests.support.cpio import Kernel, records
@@ -232,7 +233,7 @@ def test_file_of_a_tree_is_taken_and_padded() -> None:
     tree = BENCH.put([file("boot/kernel", b"12345"), file("empty")])
 
     def taken(path: str, alignment: int) -> bytes:
-        return BENCH.bytes_of(BENCH.run(initrd.FILE, initrd.FileOptions(path, alignment), tree=tree))
+        return BENCH.bytes_of(BENCH.run(FILE, FileOptions(path, alignment), tree=tree))
 
     assert b"12345" == taken("boot/kernel", 1)
     assert b"12345\0\0\0" == taken("boot/kernel", 4)
@@ -241,11 +242,11 @@ def test_file_of_a_tree_is_taken_and_padded() -> None:
 
 def test_file_that_is_not_in_the_tree_is_told() -> None:
     with pytest.raises(RuleError, match="no `a` in the tree"):
-        BENCH.run(initrd.FILE, initrd.FileOptions("a"), tree=BENCH.put([]))
+        BENCH.run(FILE, FileOptions("a"), tree=BENCH.put([]))
 
 
 def test_text_may_hold_any_bytes() -> None:
-    assert b"\xffa" == BENCH.bytes_of(BENCH.run(initrd.TEXT, initrd.TextOptions("\udcffa")))
+    assert b"\xffa" == BENCH.bytes_of(BENCH.run(TEXT, TextOptions("\udcffa")))
 
 
 def test_joined_pieces_end_with_the_tail() -> None:
@@ -309,17 +310,17 @@ def outputs(formats: tuple[Format, ...], name: str, given: System) -> dict[str, 
     ],
 )
 def test_kernel_and_initrd_are_the_files_there_are(given: System, expected: list[str]) -> None:
-    assert expected == list(outputs(initrd.FORMATS, "kernel+initrd", given))
+    assert expected == list(kernel_initrd.FORMAT.outputs(given))
 
 
 def test_initrd_is_a_segment_for_every_part_that_belongs_there() -> None:
-    node = outputs(initrd.FORMATS, "kernel+initrd", system())["-initrd.img"]
+    node = kernel_initrd.FORMAT.outputs(system())["-initrd.img"]
 
     assert ["one: segment", "two: segment"] == [piece.name for piece in node.inputs["pieces"]]
 
 
 def test_microcode_stands_first_and_padded() -> None:
-    node = outputs(initrd.FORMATS, "kernel+initrd", system(microcode=True))["-initrd.img"]
+    node = kernel_initrd.FORMAT.outputs(system(microcode=True))["-initrd.img"]
 
     first, second = node.inputs["pieces"]
     assert ("boot/ucode.cpio", 4) == (first.options.path, first.options.alignment)
@@ -329,8 +330,8 @@ def test_microcode_stands_first_and_padded() -> None:
 def test_formats_share_their_nodes() -> None:
     given = system(microcode=True)
 
-    files = outputs(initrd.FORMATS, "kernel+initrd", given)
-    (single,) = outputs(kernel_initrd_tar.FORMATS, "tar-kernel-initrd", given).values()
+    files = kernel_initrd.FORMAT.outputs(given)
+    (single,) = tar_kernel_initrd.FORMAT.outputs(given).values()
 
     assert ("kernel", "initrd.img", "cmdline", "ucode.cpio") == single.options.names
     assert files["-kernel"] is single.inputs["files"][0]
@@ -338,16 +339,16 @@ def test_formats_share_their_nodes() -> None:
 
 
 def test_tar_of_kernel_and_initrd_holds_what_there_is() -> None:
-    (node,) = outputs(kernel_initrd_tar.FORMATS, "tar-kernel-initrd", system(has_kernel=False)).values()
+    (node,) = tar_kernel_initrd.FORMAT.outputs(system(has_kernel=False)).values()
 
     assert ("initrd.img",) == node.options.names
 
 
 def test_tar_of_files_has_headers_padding_and_trailer() -> None:
     files = [kept(Extents.of([Literal(b"k" * 700)])), kept(Extents.of([]))]
-    options = kernel_initrd_tar.MembersOptions(("kernel", "cmdline"))
+    options = tar_kernel_initrd.MembersOptions(("kernel", "cmdline"))
 
-    archive = BENCH.bytes_of(BENCH.run(kernel_initrd_tar.RULE, options, files=files))
+    archive = BENCH.bytes_of(BENCH.run(tar_kernel_initrd.RULE, options, files=files))
 
     found = read(archive)
     assert [("kernel", 700, 0o644), ("cmdline", 0, 0o644)] == [
@@ -358,7 +359,7 @@ def test_tar_of_files_has_headers_padding_and_trailer() -> None:
 
 
 def test_tar_holds_the_members_of_every_part_and_ends_with_two_blocks() -> None:
-    node = outputs(tar.FORMATS, "tar", system())[".tar"]
+    node = tar.FORMAT.outputs(system())[".tar"]
 
     assert ["one: tar members", "two: tar members", "loader: tar members"] == [
         piece.name for piece in node.inputs["pieces"]
@@ -367,7 +368,7 @@ def test_tar_holds_the_members_of_every_part_and_ends_with_two_blocks() -> None:
 
 
 def test_tar_for_docker_ends_with_its_dockerfile() -> None:
-    node = outputs(tar.FORMATS, "docker", system())[".docker"]
+    node = docker.FORMAT.outputs(system())[".docker"]
 
     (member,) = read(node.options.tail)
 
@@ -378,6 +379,6 @@ def test_tar_for_docker_ends_with_its_dockerfile() -> None:
 
 
 def test_only_tars_are_streams() -> None:
-    every = (*tar.FORMATS, *initrd.FORMATS, *kernel_initrd_tar.FORMATS)
+    every = (tar.FORMAT, docker.FORMAT, kernel_initrd.FORMAT, tar_kernel_initrd.FORMAT)
 
     assert ["tar", "docker"] == [each.name for each in every if each.stream]

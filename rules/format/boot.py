@@ -1,63 +1,15 @@
-"""Kernel and initrd: what QEMU, firmware and boot loaders start directly."""
+"""The nodes behind what boots: kernel, initrd, command line, root file system, boot loaders; each made once."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any, NamedTuple
 
-from kitbuild.errors import RuleError
-from kitbuild.extents import Extents, Literal, padding
 from kitbuild.node import Node
-from kitbuild.rule import Input, Rule, Work
+from kitbuild.rules.format import root as whole
 from kitbuild.rules.format import segment
+from kitbuild.rules.format.file import FILE, TEXT, FileOptions, TextOptions
 from kitbuild.rules.format.members import JOIN, JoinOptions
-from kitbuild.system import Format, Part, System
-
-
-class FileOptions(NamedTuple):
-    """The path of a file in the tree, and what its length is padded to (bytes)."""
-
-    path: str
-    alignment: int = 1
-
-
-def _file(work: Work[FileOptions]) -> Extents:
-    for entry in work.entries(work.artifact("tree")):
-        if entry.path == work.options.path:
-            content = [entry.content] if entry.content else []
-            return Extents.of([*content, padding(entry.size, work.options.alignment)])
-    raise RuleError(f"no `{work.options.path}` in the tree")
-
-
-FILE: Rule[Any] = Rule(
-    name="format/file",
-    version=1,
-    summary="take one file out of a tree",
-    options=FileOptions,
-    inputs={"tree": Input("tree")},
-    output="extents",
-    run=_file,
-)
-
-
-class TextOptions(NamedTuple):
-    """The whole text of the file."""
-
-    text: str
-
-
-def _text(work: Work[TextOptions]) -> Extents:
-    return Extents.of([Literal(work.options.text.encode("utf-8", "surrogateescape"))])
-
-
-TEXT: Rule[Any] = Rule(
-    name="format/text",
-    version=1,
-    summary="write a short text",
-    options=TextOptions,
-    output="extents",
-    run=_text,
-)
+from kitbuild.system import Part, System
 
 
 def initrd(system: System) -> Node:
@@ -90,7 +42,7 @@ def boot_files(system: System) -> Mapping[str, Node]:
 
 
 def _segment(system: System, part: Part) -> Node:
-    options = segment.SegmentOptions(system.compression, part.keeps_boot)
+    options = segment.SegmentOptions(system.target.compression, part.keeps_boot)
     name = f"{part.name}: segment"
     return system.once(
         name, lambda: Node(name, segment.RULE, options, {"tree": (part.tree,)}, part.tree.section)
@@ -105,10 +57,31 @@ def _boot_file(system: System, name: str, *, alignment: int = 1) -> Node:
     return system.once(title, lambda: Node(title, FILE, options, {"tree": (kernel,)}, kernel.section))
 
 
-def _outputs(system: System) -> Mapping[str, Node]:
-    files = boot_files(system)
-    outputs = {f"-{name}": files[name] for name in ("kernel", "cmdline") if name in files}
-    return {**outputs, "-initrd.img": initrd_with_microcode(system)}
+def kernel(system: System) -> Node:
+    """The kernel, which a format that `boots` may count on."""
+    return _boot_file(system, "kernel")
 
 
-FORMATS = (Format("kernel+initrd", "kernel, initrd and command line as three files", _outputs),)
+def text(system: System, name: str, content: str) -> Node:
+    """A short file; `name` is that of its node."""
+    return system.once(name, lambda: Node(name, TEXT, TextOptions(content)))
+
+
+def loader_file(system: System, loader: str, file: str) -> Node:
+    """One file of a boot loader, by the name that kitbuild knows it under."""
+    name = f"{loader}: {file}"
+    inputs = {"tree": (system.target.loaders[loader],)}
+    return system.once(name, lambda: Node(name, FILE, FileOptions(file), inputs))
+
+
+def root(system: System, *, with_boot: bool) -> Node:
+    """The root file system as one tree.
+
+    `with_boot`: as LinuxKit's ISOs hold it, with all of `boot/` but `boot/cmdline`; else `boot` is empty but for what
+    the kernel's own tar brings there.
+    """
+    name = "root with boot" if with_boot else "root"
+    parts = [part for part in system.parts if part.in_initrd]
+    options = whole.RootOptions(tuple(with_boot or part.keeps_boot for part in parts))
+    inputs = {"parts": tuple(part.tree for part in parts)}
+    return system.once(name, lambda: Node(name, whole.RULE, options, inputs))

@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from kitbuild.rules.format.ustar import TRAILER, header, pieces
+from kitbuild.rules.layout.ustar import TRAILER, header, pieces
 from kitbuild.system import MTIME
 from kitbuild.tree import Entry, Kind
 from tests.support.tars import read

@@ -7,7 +7,7 @@ import pytest
 from kitbuild.digest import Digest
 from kitbuild.errors import RuleError
 from kitbuild.extents import Slice
-from kitbuild.rules.format.cpio import archive
+from kitbuild.rules.layout.cpio import archive
 from kitbuild.system import MTIME
 from kitbuild.tree import Entry, Tree
 from tests.support.cpio import Record, records

@@ -8,8 +8,8 @@ from typing import Any, NamedTuple
 from kitbuild.extents import Extents, Literal, Part, padding
 from kitbuild.node import Node
 from kitbuild.rule import Input, Rule, Work
-from kitbuild.rules.format.initrd import boot_files, initrd
-from kitbuild.rules.format.ustar import BLOCK, TRAILER, header
+from kitbuild.rules.format.boot import boot_files, initrd
+from kitbuild.rules.layout.ustar import BLOCK, TRAILER, header
 from kitbuild.system import MTIME, Format, System
 from kitbuild.tree import Entry
 
@@ -51,4 +51,4 @@ def _outputs(system: System) -> Mapping[str, Node]:
     return {"-initrd.tar": Node("kernel-initrd tar", RULE, MembersOptions(tuple(order)), inputs)}
 
 
-FORMATS = (Format("tar-kernel-initrd", "kernel, initrd and command line in one tar", _outputs),)
+FORMAT = Format("tar-kernel-initrd", "kernel, initrd and command line in one tar", _outputs)
