@@ -21,7 +21,7 @@ from kitbuild.store import Notes, Store
 from kitbuild.work import OpenBlobs, decoding, opened
 
 _PIECE_BYTES = 1 << 20
-# What runs of zeros are written from; a file system with holes keeps none of it on disk.
+# What runs of zeros are hashed, and short ones written, from.
 _ZEROS = bytes(_PIECE_BYTES)
 
 
@@ -61,7 +61,7 @@ def export(artifact: Artifact, path: Path, *, store: Store, notes: Notes) -> Wri
     if _is_stream(path):
         return Written(path, _poured(artifact, path, store), fresh=True)
     with _new_file(path) as out:
-        digest = write(extents_of(artifact, store), out, store)
+        digest = write(extents_of(artifact, store), out, store, holes=True)
         ours = os.fstat(out.fileno())
     with suppress(FileNotFoundError):
         there_now = path.stat()
@@ -82,19 +82,35 @@ def extents_of(artifact: Artifact, store: Store) -> Extents:
         return Extents.decode(lines)
 
 
-def write(extents: Extents, out: BinaryIO, store: Store) -> Digest:
-    """Writes the bytes of `extents` to `out` in constant memory and gives their digest."""
+def write(extents: Extents, out: BinaryIO, store: Store, *, holes: bool = False) -> Digest:
+    """Writes the bytes of `extents` to `out` in constant memory and gives their digest.
+
+    With `holes`, for a new file, long runs of zeros are not written: the file reads the same and takes less of a disk.
+    """
     with OpenBlobs(store) as blobs, _Hashing() as hashing:
         for part in extents.parts:
             if isinstance(part, Literal):
                 _put(part.content, out, hashing)
             elif isinstance(part, Zeros):
-                for offset in range(0, part.size, _PIECE_BYTES):
-                    _put(_ZEROS[: min(_PIECE_BYTES, part.size - offset)], out, hashing)
+                _zero(part.size, out, hashing, hole=holes and part.size >= _PIECE_BYTES)
             else:
                 _copy(part, blobs.descriptor(part.blob), out, hashing)
         out.flush()
+        if holes:
+            # A hole at the end is there only once the file is as long.
+            os.ftruncate(out.fileno(), os.lseek(out.fileno(), 0, os.SEEK_CUR))
         return hashing.digest()
+
+
+def _zero(size: int, out: BinaryIO, hashing: _Hashing, *, hole: bool) -> None:
+    if hole:
+        out.flush()
+        os.lseek(out.fileno(), size, os.SEEK_CUR)
+    for offset in range(0, size, _PIECE_BYTES):
+        piece = _ZEROS[: min(_PIECE_BYTES, size - offset)]
+        hashing.update(piece)
+        if not hole:
+            out.write(piece)
 
 
 def _put(piece: bytes, out: BinaryIO, hashing: _Hashing) -> None:

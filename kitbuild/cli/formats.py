@@ -1,12 +1,13 @@
-"""kitbuild formats: what can be made."""
+"""kitbuild formats: what can be made, and what each format needs."""
 
 from __future__ import annotations
 
 import sys
 from argparse import ArgumentParser, Namespace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from kitbuild.registry import formats
+from kitbuild.system import Format
 
 if TYPE_CHECKING:
     from argparse import _SubParsersAction
@@ -15,13 +16,38 @@ if TYPE_CHECKING:
 def add(subparsers: _SubParsersAction[ArgumentParser]) -> None:
     """Registers the command."""
     parser = subparsers.add_parser("formats", help="list the output formats", description=__doc__)
+    parser.add_argument("--json", action="store_true", help="write one JSON array for programs")
     parser.set_defaults(run=run)
 
 
 def run(arguments: Namespace) -> int:
-    """Writes a line a format."""
+    """Writes a line a format, or an object a format."""
     known = formats()
+    if arguments.json:
+        import json
+
+        sys.stdout.write(json.dumps(list(map(_plain, known.values())), indent=2) + "\n")
+        return 0
     width = max(map(len, known))
     for name, output_format in known.items():
-        sys.stdout.write(f"{name.ljust(width)}  {output_format.summary}\n")
+        sys.stdout.write(f"{name.ljust(width)}  {output_format.summary}{_needs(output_format)}\n")
     return 0
+
+
+def _needs(output_format: Format) -> str:
+    """What it needs beyond the images of a config, in brackets: " [amd64: syslinux; arm64: systemd-boot]"."""
+    needed = [
+        f"{architecture}: {' and '.join(names)}" for architecture, names in output_format.loaders.items()
+    ]
+    return f" [{'; '.join(needed)}]" if needed else ""
+
+
+def _plain(output_format: Format) -> dict[str, Any]:
+    return {
+        "name": output_format.name,
+        "summary": output_format.summary,
+        "stream": output_format.stream,
+        "boots": output_format.boots,
+        "architectures": list(output_format.loaders) or None,
+        "loaders": {architecture: list(names) for architecture, names in output_format.loaders.items()},
+    }

@@ -34,8 +34,7 @@ def boot_files(system: System) -> Mapping[str, Node]:
     if system.kernel is not None:
         files["kernel"] = _boot_file(system, "kernel")
         if system.cmdline:
-            options = TextOptions(system.cmdline)
-            files["cmdline"] = system.once("cmdline", lambda: Node("cmdline", TEXT, options))
+            files["cmdline"] = text(system, "cmdline", system.cmdline)
         if system.microcode:
             files["ucode.cpio"] = _boot_file(system, "ucode.cpio")
     return files
@@ -60,6 +59,21 @@ def _boot_file(system: System, name: str, *, alignment: int = 1) -> Node:
 def kernel(system: System) -> Node:
     """The kernel, which a format that `boots` may count on."""
     return _boot_file(system, "kernel")
+
+
+def cmdline(system: System) -> str:
+    """The command line as a boot loader gets it: one line, without its end."""
+    return system.cmdline.rstrip("\n")
+
+
+def kernel_and_cmdline(system: System) -> Mapping[str, Node]:
+    """The files `-kernel` and `-cmdline` beside a root file system, the latter even if it is empty.
+
+    None for a config without a kernel: it is for one that comes from elsewhere.
+    """
+    if system.kernel is None:
+        return {}
+    return {"-kernel": kernel(system), "-cmdline": text(system, "cmdline", system.cmdline)}
 
 
 def text(system: System, name: str, content: str) -> Node:

@@ -397,3 +397,25 @@ def test_writing_into_memory_needs_no_file_at_all(store: MemoryStore) -> None:
 
     assert out.getvalue() == b"a\0\0\0"
     assert digest == Digest.of(b"a\0\0\0")
+
+
+@pytest.mark.parametrize(
+    "order", [["zeros", "text"], ["text", "zeros"], ["zeros"], ["text", "zeros", "text", "zeros", "large"]]
+)
+def test_runs_of_zeros_become_holes_that_read_as_zeros(
+    store: MemoryStore, folder: Path, order: list[str]
+) -> None:
+    large = put(store, LARGE)
+    kinds: dict[str, tuple[Part, bytes]] = {
+        "zeros": (Zeros(8 * MEBIBYTE + 5), bytes(8 * MEBIBYTE + 5)),
+        "text": (Literal(b"text"), b"text"),
+        "large": (Slice(large, 1, 2 * MEBIBYTE), LARGE[1 : 2 * MEBIBYTE + 1]),
+    }
+    artifact = extents(store, *(kinds[kind][0] for kind in order))
+    expected = b"".join(kinds[kind][1] for kind in order)
+
+    written = export(artifact, folder / "out", store=store, notes=store)
+
+    assert expected == (folder / "out").read_bytes()
+    assert Digest.of(expected) == written.digest
+    assert (folder / "out").stat().st_blocks * 512 <= len(expected) - 8 * MEBIBYTE + 65536

@@ -171,3 +171,46 @@ def test_padding_reaches_the_next_multiple_and_no_further(size: int, alignment: 
 
     assert (size + zeros.size) % alignment == 0
     assert 0 <= zeros.size < alignment
+
+
+@given(parts(), st.data())
+def test_cut_is_what_lies_there(given_parts: list[Part], data: st.DataObject) -> None:
+    extents = Extents.of(given_parts)
+    offset = data.draw(st.integers(0, extents.size))
+    size = data.draw(st.integers(0, extents.size - offset))
+
+    cut = extents.cut(offset, size)
+
+    assert content_of(extents.parts)[offset : offset + size] == content_of(cut.parts)
+    assert cut == Extents.of(cut.parts)
+
+
+@given(parts(), st.integers(1, 9))
+def test_chunks_are_the_file_in_pieces_of_one_size(given_parts: list[Part], size: int) -> None:
+    extents = Extents.of(given_parts)
+
+    chunks = list(extents.chunks(size))
+
+    content = content_of(extents.parts)
+    expected = [content[offset : offset + size] for offset in range(0, len(content), size)]
+    assert expected == [content_of(chunk.parts) for chunk in chunks]
+
+
+@given(parts(), st.integers(1, 9))
+def test_used_blocks_are_those_with_more_than_zeros(given_parts: list[Part], size: int) -> None:
+    extents = Extents.of(given_parts)
+
+    ranges = extents.used(size)
+
+    used = {number for found in ranges for number in found}
+    for number, chunk in enumerate(extents.chunks(size)):
+        assert (number in used) is not all(isinstance(part, Zeros) for part in chunk.parts)
+    assert all(left.stop < right.start for left, right in zip(ranges, ranges[1:], strict=False))
+
+
+def test_identity_stands_for_content_and_purpose() -> None:
+    one, other = Extents.of([Literal(b"one")]), Extents.of([Literal(b"other")])
+
+    assert 32 == len(one.identity("disk"))
+    assert one.identity("disk") == Extents.of([Literal(b"o"), Literal(b"ne")]).identity("disk")
+    assert 3 == len({one.identity("disk"), one.identity("partition"), other.identity("disk")})

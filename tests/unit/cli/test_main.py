@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import json
 import io
 import sys
 from argparse import ArgumentParser, Namespace
@@ -46,7 +47,25 @@ def test_formats_are_listed_with_what_they_are_for(capsys: pytest.CaptureFixture
 
     lines = capsys.readouterr().out.splitlines()
     assert [line.split()[0] for line in lines] == list(formats())
-    assert [line.split(maxsplit=1)[1] for line in lines] == [found.summary for found in formats().values()]
+    for line, found in zip(lines, formats().values(), strict=True):
+        assert line.split(maxsplit=1)[1].startswith(found.summary)
+        for architecture, loaders in found.loaders.items():
+            assert f"{architecture}: {' and '.join(loaders)}" in line
+
+
+def test_formats_are_listed_for_programs(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["formats", "--json"]) == 0
+
+    listed = {entry["name"]: entry for entry in json.loads(capsys.readouterr().out)}
+    assert list(listed) == list(formats())
+    assert listed["tar"] == {
+        "name": "tar",
+        "summary": formats()["tar"].summary,
+        "stream": True,
+        "boots": False,
+        "architectures": None,
+        "loaders": {},
+    }
 
 
 @pytest.mark.parametrize(
