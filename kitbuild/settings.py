@@ -1,8 +1,8 @@
 """Settings: one table says for each its flag, its variable, its key in kitbuild.toml, and what it is for.
 
-A flag wins over the variable, the variable over the file, the file over the default; mirrors are joined in that
-order, so that each registry has the one given last. kitbuild.toml is looked for in the current folder and those above
-it; paths in it are relative to it.
+A flag wins over the variable, the variable over the file, the file over the default; mirrors and boot loaders are
+joined in that order, so that each registry and each boot loader has the one given last. kitbuild.toml is looked for
+in the current folder and those above it; paths in it are relative to it.
 """
 
 from __future__ import annotations
@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any, NamedTuple, get_args
 
 from kitbuild.errors import UsageError
+from kitbuild.reference import Reference
 from kitbuild.suggest import one_of
 from kitbuild.system import Compression
 
@@ -24,6 +25,9 @@ ALL_OTHERS = "*"
 # Docker Hub by each of its names; LinuxKit knows it by all three.
 _HUB = ("docker.io", "index.docker.io", "registry-1.docker.io")
 _ADDRESS = re.compile(r"https?://[^/?#\s]+(?:/[^?#\s]*)?")
+# What joins the sources of a boot loader is common in names of packages too, so it counts only behind a whole one.
+_JOINT = re.compile(r"(?<=\.deb)\+|(?<=@sha256:[0-9a-f]{64})\+")
+_PACKAGE = re.compile(r"(?:[\w.+~%-]+/)*[\w.+~%-]+\.deb@sha256:[0-9a-f]{64}")
 
 
 class Settings(NamedTuple):
@@ -36,6 +40,7 @@ class Settings(NamedTuple):
     compression: Compression = "gzip"
     mirrors: tuple[tuple[str, str], ...] = ()
     cert_files: tuple[Path, ...] = ()
+    boot_loaders: tuple[tuple[str, tuple[str, ...]], ...] = ()
     linuxkit_compatible: bool = False
 
 
@@ -92,6 +97,36 @@ def _mirror(text: str) -> list[tuple[str, str]]:
     if not name or not _ADDRESS.fullmatch(address):
         raise ValueError(f"`{address}`: write an address that begins with http:// or https://")
     return [(host, address.rstrip("/")) for host in (_HUB if name in _HUB[:2] else (name,))]
+
+
+def _boot_loaders(value: Any, base: Path) -> tuple[tuple[str, tuple[str, ...]], ...]:
+    """Pairs of a boot loader and its sources, the later one counting.
+
+    A source is `image:REFERENCE`, `package:PATH.deb@sha256:HEX` or an absolute path.
+    """
+    # A path may hold what else stands between two of them.
+    texts = re.split(r"[,\s]+(?=[\w-]+=)", value) if isinstance(value, str) else value
+    return tuple(_boot_loader(text.strip(), base) for text in texts if text.strip(", \t\n"))
+
+
+def _boot_loader(text: str, base: Path) -> tuple[str, tuple[str, ...]]:
+    name, equals, sources = text.partition("=")
+    if not name or not equals or not sources:
+        raise ValueError("write NAME=FOLDER, NAME=image:REFERENCE or NAME=package:PATH.deb@sha256:HEX")
+    if sources.startswith("image:"):
+        return name, (f"image:{Reference.parse(sources.removeprefix('image:'))}",)
+    return name, tuple(_loader_source(part, base) for part in _JOINT.split(sources))
+
+
+def _loader_source(text: str, base: Path) -> str:
+    package = text.removeprefix("package:")
+    if _PACKAGE.fullmatch(package) and ".." not in package.split("/"):
+        return f"package:{package}"
+    if package != text:
+        raise ValueError("write package:PATH.deb@sha256:HEX, PATH as the mirrors have it: pool/...")
+    if not text or "://" in text:
+        raise ValueError(f"`{text}`: give a folder, a .deb, image:REFERENCE or package:PATH.deb@sha256:HEX")
+    return str(_path(text, base).absolute())
 
 
 class Setting(NamedTuple):
@@ -167,6 +202,17 @@ TABLE = (
         _paths,
         "certificate authorities (PEM) to trust for registries and mirrors too (repeatable)",
         many=True,
+    ),
+    Setting(
+        "boot_loaders",
+        "--boot-loader",
+        "KITBUILD_BOOT_LOADERS",
+        "NAME=SOURCE",
+        _boot_loaders,
+        "take a boot loader from a folder, a .deb, image:REFERENCE or package:PATH.deb@sha256:HEX (repeatable; "
+        "default: packages of Debian, pinned)",
+        many=True,
+        joined=True,
     ),
     Setting(
         "linuxkit_compatible",

@@ -38,7 +38,8 @@ if TYPE_CHECKING:
     from kitbuild.config.model import Config, Place
     from kitbuild.config.nodes import Images
     from kitbuild.digest import Digest
-    from kitbuild.image import Index, IndexName
+    from kitbuild.image import Image, Index, IndexName
+    from kitbuild.reference import Reference
     from kitbuild.resolve import Resolver
     from kitbuild.store import Notes
 
@@ -107,20 +108,18 @@ def lowered(
     _check_architecture(known_formats, platform)
     config = load(arguments.configs, stdin=sys.stdin.buffer)
     store = open_directory(cache_dir(settings.cache_dir), warn=_warn)
-    images, indexes, errors = _images(
-        config,
-        platform,
-        resolver=_resolver(arguments, settings, notes=store, offline=offline),
-        offline=offline,
-    )
+    resolver = _resolver(arguments, settings, notes=store, offline=offline)
+    images, indexes, errors = _images(config, platform, resolver=resolver, offline=offline)
     files, file_errors = _files(config, store)
     errors = [*bootable_errors(config, known_formats), *errors, *file_errors]
     if errors:
         raise ConfigErrors(sorted(errors, key=_position(arguments.configs)))
+    outside = _Outside(resolver, platform, store, offline, offline or arguments.offline)
+    loaders = _loaders(known_formats, settings, outside)
     system = lower(
         config,
         Sources(images, files, indexes),
-        target=Target(settings.compression, platform.architecture, disk_bytes_of(arguments)),
+        target=Target(settings.compression, platform.architecture, disk_bytes_of(arguments), loaders),
         decompress_kernel=arguments.decompress_kernel,
         bill=_bill(arguments),
         linuxkit_compatible=settings.linuxkit_compatible,
@@ -143,6 +142,39 @@ def _check_architecture(formats: Sequence[Format], platform: Platform) -> None:
                 f"got `{platform.architecture}`",
                 hint=f"choose `--arch {' or '.join(output_format.loaders)}`, or another of `kitbuild formats`",
             )
+
+
+class _Outside(NamedTuple):
+    """Who is asked for what boot loaders are made of; `graph_only`: what is not at hand does not matter."""
+
+    resolver: Resolver
+    platform: Platform
+    notes: Notes
+    graph_only: bool
+    offline: bool
+
+
+def _loaders(formats: Sequence[Format], settings: Settings, outside: _Outside) -> dict[str, Node]:
+    """The boot loaders that the formats take, each from where the settings say."""
+    architecture = outside.platform.architecture
+    names = [name for one in formats if one.loaders for name in one.loaders[architecture]]
+    # Most builds need none, and are spared the loading of all that is behind them.
+    if not names and not settings.boot_loaders:
+        return {}
+    from kitbuild.config.loaders import World, loaders
+    from kitbuild.resolve import local_file
+
+    def image(reference: Reference) -> Image | ImageError:
+        answer = outside.resolver.images([reference], outside.platform)[reference]
+        if isinstance(answer, ImageError) and not outside.graph_only:
+            raise answer
+        return answer
+
+    def digest(path: Path) -> Digest:
+        return local_file(path, outside.notes)
+
+    world = World(image, digest, outside.offline)
+    return loaders(names, architecture, sources=dict(settings.boot_loaders), world=world)
 
 
 def _outputs(formats: Sequence[Format], system: System) -> dict[str, Node]:

@@ -82,9 +82,9 @@ def show(graph: Graph, status: Status, arguments: Namespace) -> None:
 
 
 def _is_far(node: Node) -> bool:
-    """Whether a node without a result waits for a registry."""
+    """Whether a node without a result waits for a registry or a mirror."""
     source = getattr(node.options, "source", "")
-    return node.rule.name == "unpack/absent" or source.startswith("registry:")
+    return node.rule.name == "unpack/absent" or source.startswith(("registry:", "package:"))
 
 
 def text_of(text_format: str, graph: Graph, *, status: Status, reduced: bool = False) -> str:

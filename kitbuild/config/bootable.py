@@ -8,8 +8,9 @@ from kitbuild.config.model import Config
 from kitbuild.errors import ConfigError
 from kitbuild.system import Format
 
-# COMMAND_LINE_SIZE of Linux on x86 and arm64 is 2048 with the NUL; what is longer the kernel cuts off unasked.
-MAX_CMDLINE_BYTES = 2047
+# COMMAND_LINE_SIZE of Linux on x86 and arm64 is 2048 with the NUL; what is longer the kernel cuts off unasked. Boot
+# loaders put words of their own around it: `BOOT_IMAGE=/kernel`, `initrd=/initrd.img`, `text`.
+MAX_CMDLINE_BYTES = 2000
 
 
 def bootable_errors(config: Config, formats: Sequence[Format]) -> Iterator[ConfigError]:

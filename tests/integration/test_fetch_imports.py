@@ -31,7 +31,7 @@ import sys
 from kitbuild.image import Platform
 from kitbuild.reference import Reference
 from kitbuild.resolve import Resolver
-from kitbuild.rules.fetch import content, file, layer, open_source
+from kitbuild.rules.fetch import file, layer, open_source
 
 resolver = Resolver(["layout:{tmp_path}"], None, open_source=open_source)
 resolver.image(Reference.parse("t/a:v1"), Platform("linux", "amd64"))

@@ -42,7 +42,7 @@ def test_formats_are_given_once_in_the_order_asked_for() -> None:
     ("name", "hint"),
     [
         ("tra", "did you mean `tar`?"),
-        ("floppy", "choose from docker, "),
+        ("floppy", "choose from aws, docker, "),
         ("", "choose from "),
         ("segment", "choose from "),
     ],

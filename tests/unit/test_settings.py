@@ -150,3 +150,82 @@ def test_cache_is_what_is_set_or_where_caches_are(
     monkeypatch.setenv("HOME", "/home/somebody")
 
     assert cache_dir(given, environment) == Path(expected)
+
+
+HEX = "0123456789abcdef" * 4
+PACKAGE = f"pool/main/s/x_6.04~git1+dfsg1-3+b1_amd64.deb@sha256:{HEX}"
+
+
+@pytest.mark.parametrize(
+    ("source", "expected"),
+    [
+        pytest.param("image:t/grub:v1", ("image:docker.io/t/grub:v1",), id="an image"),
+        pytest.param(f"package:{PACKAGE}", (f"package:{PACKAGE}",), id="a package"),
+        pytest.param(f"package:{PACKAGE}+package:a.deb@sha256:{HEX}+{PACKAGE}", None, id="three packages"),
+        pytest.param("vendor/grub", ("{}/vendor/grub",), id="a folder"),
+        pytest.param("/vendor/c++ files, all", ("/vendor/c++ files, all",), id="an odd folder"),
+        pytest.param("x_1+b1.deb", ("{}/x_1+b1.deb",), id="a file"),
+        pytest.param("x_1+b1.deb+/y.deb+z", ("{}/x_1+b1.deb", "/y.deb", "{}/z"), id="two files and a folder"),
+        pytest.param(
+            f"x.deb+package:{PACKAGE}", ("{}/x.deb", f"package:{PACKAGE}"), id="a file and a package"
+        ),
+    ],
+)
+def test_boot_loader_comes_from_an_image_packages_a_folder_or_files(
+    tmp_path: Path, source: str, expected: tuple[str, ...] | None
+) -> None:
+    three = (f"package:{PACKAGE}", f"package:a.deb@sha256:{HEX}", f"package:{PACKAGE}")
+    sources = tuple(text.format(tmp_path) for text in expected) if expected else three
+
+    found = settings(tmp_path, "--boot-loader", f"grub={source}").boot_loaders
+
+    assert found == (("grub", sources),)
+
+
+def test_boot_loaders_are_joined_and_of_two_for_one_the_later_counts(tmp_path: Path) -> None:
+    (tmp_path / "kitbuild.toml").write_text('boot-loaders = ["grub=one", "syslinux=vendor/sys linux"]\n')
+    below = tmp_path / "below"
+    below.mkdir()
+
+    found = settings(
+        below,
+        "--boot-loader",
+        "grub=three",
+        KITBUILD_BOOT_LOADERS="grub=two, systemd-boot=a b,raspberry-pi=c",
+    )
+
+    assert dict(found.boot_loaders) == {
+        "grub": (f"{below}/three",),
+        "syslinux": (f"{tmp_path}/vendor/sys linux",),
+        "systemd-boot": (f"{below}/a b",),
+        "raspberry-pi": (f"{below}/c",),
+    }
+
+
+@pytest.mark.parametrize(
+    ("text", "hint"),
+    [
+        ("grub", "write NAME=FOLDER, NAME=image:REFERENCE or NAME=package:PATH.deb@sha256:HEX"),
+        ("=folder", "write NAME=FOLDER, NAME=image:REFERENCE or NAME=package:PATH.deb@sha256:HEX"),
+        ("grub=", "write NAME=FOLDER, NAME=image:REFERENCE or NAME=package:PATH.deb@sha256:HEX"),
+        ("grub=image:", "expected an image name such as linuxkit/init:v1, got nothing"),
+        ("grub=package:x.deb", "write package:PATH.deb@sha256:HEX, PATH as the mirrors have it: pool/..."),
+        (
+            f"grub=package:../x.deb@sha256:{HEX}",
+            "write package:PATH.deb@sha256:HEX, PATH as the mirrors have it: pool/...",
+        ),
+        (
+            f"grub=package:x.deb@sha256:{HEX[1:]}",
+            "write package:PATH.deb@sha256:HEX, PATH as the mirrors have it: pool/...",
+        ),
+        (
+            "grub=https://example.com/x.deb",
+            "`https://example.com/x.deb`: give a folder, a .deb, image:REFERENCE or package:PATH.deb@sha256:HEX",
+        ),
+    ],
+)
+def test_boot_loader_from_nowhere_is_refused(tmp_path: Path, text: str, hint: str) -> None:
+    error = refused(tmp_path, "--boot-loader", text)
+
+    assert error.message == f"`--boot-loader`: expected NAME=SOURCE, got `{text}`"
+    assert error.hint == hint

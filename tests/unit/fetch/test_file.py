@@ -1,4 +1,4 @@
-"""fetch/file and fetch/content: bytes of the user's."""
+"""fetch/file: a file of the user's."""
 
 from __future__ import annotations
 
@@ -10,8 +10,7 @@ from kitbuild.digest import Digest
 from kitbuild.errors import RuleError
 from kitbuild.node import Node, ingredients_of
 from kitbuild.rule import Artifact
-from kitbuild.rules.fetch import content, file
-from kitbuild.rules.fetch.content import ContentOptions
+from kitbuild.rules.fetch import file
 from kitbuild.rules.fetch.file import FileOptions
 from tests.support.work import FolderWork, run
 
@@ -66,9 +65,3 @@ def test_where_a_file_lies_is_not_in_its_key() -> None:
     )
 
     assert one == two
-
-
-def test_content_comes_out(tmp_path: Path) -> None:
-    artifact = run(content.RULE, FolderWork(ContentOptions(b"hello"), tmp_path))
-
-    assert artifact == Artifact("blob", Digest.of(b"hello"))
