@@ -1,0 +1,148 @@
+"""A disk that firmware without EFI starts: a DOS partition with a FAT file system, SYSLINUX, kernel and initrd."""
+
+from __future__ import annotations
+
+from typing import Any, NamedTuple
+
+from kitbuild.errors import RuleError
+from kitbuild.extents import Extents, Literal, Slice, Zeros
+from kitbuild.node import Node
+from kitbuild.rule import Input, Rule, Work
+from kitbuild.rules.format import boot
+from kitbuild.rules.layout import boot_config, fat, mbr, syslinux
+from kitbuild.rules.layout.fat_directory import ARCHIVE, HIDDEN, READ_ONLY, SYSTEM
+from kitbuild.system import System
+
+_MEBIBYTE, _GIBIBYTE = 1 << 20, 1 << 30
+# Of a command line the kernel takes 2047 bytes, and these are put around it.
+_MAX_CMDLINE_BYTES = 2047 - len("BOOT_IMAGE=/kernel ") - len(" initrd=/initrd.img")
+# The installer has 200 KB.
+_MAX_LOADER_BYTES = 16 << 20
+# SYSLINUX's own altmbr.bin is one byte shorter than a boot record's code: that byte says which partition to start.
+_ALTERNATIVE_CODE_BYTES = 439
+# How much LinuxKit's images have beyond kernel and initrd in the file system, and beyond that on the disk.
+_ROOM_BYTES, _AROUND_BYTES = 1 * _MEBIBYTE, 4 * _MEBIBYTE
+_LOADER_ATTRIBUTES = READ_ONLY | HIDDEN | SYSTEM | ARCHIVE
+
+
+class BiosDiskOptions(NamedTuple):
+    """The command line, and the size of the disk in bytes: as asked for, and what it is without that.
+
+    A default of 0 stands for a disk as small as LinuxKit makes it.
+    """
+
+    cmdline: str
+    disk_bytes: int = 0
+    default_bytes: int = 0
+
+
+def run(work: Work[BiosDiskOptions]) -> Extents:
+    """The disk; kernel and initrd are slices of it that start at multiples of 4 KiB."""
+    options = work.options
+    _check(options.cmdline)
+    loader = syslinux.loader(_content(work, "loader"))
+    config = boot_config.syslinux(kernel="/kernel", cmdline=options.cmdline, initrd="/initrd.img")
+    files = {
+        "ldlinux.sys": Extents.of([Zeros(len(loader.system))]),
+        "ldlinux.c32": Extents.of([Literal(loader.module)]),
+        "syslinux.cfg": Extents.of([Literal(config)]),
+        "kernel": work.extents(work.artifact("kernel")),
+        "initrd.img": work.extents(work.artifact("initrd")),
+    }
+    disk, volume = _sizes({path: content.size for path, content in files.items()}, options)
+    # Where ldlinux.sys lies must be known before it can be written; its content moves nothing.
+    place = fat.file_system(files, size=volume, hidden_sectors=mbr.FIRST_SECTOR).places["ldlinux.sys"]
+    loader = syslinux.installed(loader, place=place)
+    files["ldlinux.sys"] = Extents.of([Literal(loader.system)])
+    file_system = fat.file_system(
+        files,
+        size=volume,
+        hidden_sectors=mbr.FIRST_SECTOR,
+        boot_sector=loader.boot_sector,
+        attributes={"ldlinux.sys": _LOADER_ATTRIBUTES, "ldlinux.c32": _LOADER_ATTRIBUTES},
+    )
+    code = _content(work, "boot_code")
+    if len(code) == _ALTERNATIVE_CODE_BYTES:
+        code += b"\x01"
+    # 0x0C would be the word for FAT32, 0x83 is what LinuxKit's disks say: nothing on the way from the boot record to
+    # the kernel looks at it.
+    return mbr.disk(file_system.extents, boot_code=code, kind=mbr.LINUX, size=disk)
+
+
+def _check(cmdline: str) -> None:
+    length = len(cmdline.encode("utf-8", "surrogateescape"))
+    if length > _MAX_CMDLINE_BYTES:
+        raise RuleError(
+            f"expected a command line of at most {_MAX_CMDLINE_BYTES} bytes for SYSLINUX, got {length}",
+            hint="shorten `cmdline` of the kernel",
+        )
+
+
+def _sizes(sizes: dict[str, int], options: BiosDiskOptions) -> tuple[int, int]:
+    """The size of the disk and of the file system on it, in bytes."""
+    start = mbr.FIRST_SECTOR * mbr.SECTOR
+    least = fat.size_for(sizes)
+    if options.disk_bytes:
+        disk = options.disk_bytes
+        if disk < start + least:
+            raise RuleError(
+                f"expected a disk of at least {start + least} bytes for kernel and initrd, got {disk}",
+                hint="raise `--size`",
+            )
+    elif options.default_bytes:
+        disk = max(options.default_bytes, _rounded(start + least, _GIBIBYTE))
+    else:
+        usual = _rounded(_rounded(sizes["kernel"] + sizes["initrd.img"] + _ROOM_BYTES, 1024), _MEBIBYTE)
+        volume = max(usual, _rounded(least, _MEBIBYTE))
+        return volume + _AROUND_BYTES, volume
+    return disk, (disk - start) // mbr.SECTOR * mbr.SECTOR
+
+
+def _rounded(size: int, unit: int) -> int:
+    return -(-size // unit) * unit
+
+
+def _content(work: Work[Any], name: str) -> bytes:
+    """The bytes of a boot loader's file."""
+    extents = work.extents(work.artifact(name))
+    if extents.size > _MAX_LOADER_BYTES:
+        raise RuleError(f"expected a boot loader's file, got one of {extents.size} bytes")
+    return b"".join(
+        work.read(part)
+        if isinstance(part, Slice)
+        else bytes(part.size)
+        if isinstance(part, Zeros)
+        else part.content
+        for part in extents.parts
+    )
+
+
+RULE: Rule[Any] = Rule(
+    name="format/bios-disk",
+    version=1,
+    summary="lay out a disk for BIOS: FAT, SYSLINUX, kernel and initrd",
+    options=BiosDiskOptions,
+    inputs={
+        "kernel": Input("extents"),
+        "initrd": Input("extents"),
+        "loader": Input("extents"),
+        "boot_code": Input("extents"),
+    },
+    output="extents",
+    run=run,
+)
+
+
+def bios_disk(system: System, *, default_bytes: int = 0) -> Node:
+    """The raw disk; `default_bytes` is its size if none was asked for, 0 for as small as LinuxKit's raw-bios."""
+    name = f"BIOS disk of {default_bytes} bytes" if default_bytes else "BIOS disk"
+    options = BiosDiskOptions(boot.cmdline(system), system.target.disk_bytes, default_bytes)
+    # As LinuxKit: the code that is told its partition for raw-bios, the one that looks for the active one else.
+    code = "mbr.bin" if default_bytes else "altmbr.bin"
+    inputs = {
+        "kernel": (boot.kernel(system),),
+        "initrd": (boot.initrd_with_microcode(system),),
+        "loader": (boot.loader_file(system, "syslinux", "syslinux"),),
+        "boot_code": (boot.loader_file(system, "syslinux", code),),
+    }
+    return system.once(name, lambda: Node(name, RULE, options, inputs))
