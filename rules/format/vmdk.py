@@ -1,0 +1,23 @@
+"""A disk for firmware without EFI as stream-optimized VMDK."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from kitbuild.node import Node
+from kitbuild.rules.format.bios_disk import bios_disk
+from kitbuild.rules.format.disk_image import DISK_BYTES, as_vmdk
+from kitbuild.system import Format, System
+
+
+def _outputs(system: System) -> Mapping[str, Node]:
+    return {".vmdk": as_vmdk(system, bios_disk(system, default_bytes=DISK_BYTES))}
+
+
+FORMAT = Format(
+    "vmdk",
+    "stream-optimized VMDK for VMware and VirtualBox, BIOS",
+    _outputs,
+    loaders={"amd64": ("syslinux",)},
+    boots=True,
+)
