@@ -1,4 +1,4 @@
-"""Compressors for what the kernel unpacks: one frame a call, the same bytes for the same input everywhere.
+"""Compressors: the same bytes for the same input everywhere.
 
 zlib is not among them: its bytes differ from one system to the next (zlib, zlib-ng, zlib-rs), and nobody could say
 which one a shared cache holds.
@@ -8,16 +8,21 @@ from __future__ import annotations
 
 import os
 import struct
-from collections.abc import Mapping
-from typing import Protocol
+from collections.abc import Callable, Mapping
+from typing import TYPE_CHECKING, Protocol
 
 from kitbuild.system import Compression
+
+if TYPE_CHECKING:
+    from kitbuild.rules.layout.deflate import Deflate
 
 # isal's second level is as fast as its first and smaller. Its third halves the speed for one part in a hundred, and
 # gives other bytes on processors with and without AVX2; the others are the same on all that have SSE 4.2.
 _ISAL_LEVEL = 2
 # The level at which zstd still outruns the disk; its window stays far below the 8 MiB the kernel accepts.
 _ZSTD_LEVEL = 3
+# The window of zlib's streams, as powers of two.
+_ZLIB_WINDOW = 15
 
 
 class Compressor(Protocol):
@@ -56,6 +61,33 @@ def tools(compression: Compression) -> Mapping[str, str]:
     return {}
 
 
+def block_compressor(compression: Compression) -> Callable[[bytes], bytes]:
+    """Makes one zlib stream or zstd frame of a block that is read by itself; `none` has no compressor."""
+    if compression == "gzip":
+        from isal import isal_zlib
+
+        return lambda block: bytes(isal_zlib.compress(block, _ISAL_LEVEL, _ZLIB_WINDOW))
+    assert compression == "zstd"
+    import zstandard
+
+    # A frame says how long its content is, so that its window is no longer: the kernel has memory for one block.
+    frames = zstandard.ZstdCompressor(level=_ZSTD_LEVEL, write_checksum=False, write_content_size=True)
+    return frames.compress
+
+
+def deflate() -> Deflate:
+    """isal's deflate and checksums, for formats that know no other compression."""
+    from isal import isal_zlib
+
+    from kitbuild.rules.layout.deflate import Deflate
+
+    def blocks(content: bytes) -> bytes:
+        compressing = isal_zlib.compressobj(level=_ISAL_LEVEL, wbits=-_ZLIB_WINDOW)
+        return bytes(compressing.compress(content) + compressing.flush(isal_zlib.Z_FULL_FLUSH))
+
+    return Deflate(blocks, isal_zlib.crc32, isal_zlib.adler32)
+
+
 class _Gzip:
     """One gzip member around isal's deflate. Source: RFC 1952.
 
@@ -66,7 +98,7 @@ class _Gzip:
         from isal import isal_zlib
 
         self._crc32 = isal_zlib.crc32
-        self._deflate = isal_zlib.compressobj(level=_ISAL_LEVEL, wbits=-15)
+        self._deflate = isal_zlib.compressobj(level=_ISAL_LEVEL, wbits=-_ZLIB_WINDOW)
         self._ready = b"\x1f\x8b\x08\x00\x00\x00\x00\x00\x00\xff"
         self._crc = 0
         self._size = 0

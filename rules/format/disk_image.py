@@ -5,13 +5,14 @@ Payload that needs no compression stays in the blobs where it is; what is writte
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any, NamedTuple
 
 from kitbuild.errors import RuleError
 from kitbuild.extents import Extents, Literal, Part, padding
 from kitbuild.node import Node
 from kitbuild.rule import Input, NoOptions, Rule, Work
-from kitbuild.rules.format.deflate import deflate, tools
+from kitbuild.rules.format.compression import deflate, tools
 from kitbuild.rules.format.stored import stored
 from kitbuild.rules.layout import gnu_tar, gzip, ovf, qcow2, ustar, vhd, vhdx, vmdk
 from kitbuild.system import MTIME, System
@@ -84,6 +85,11 @@ def _disk(work: Work[Any]) -> Extents:
 
 _INPUTS = {"disk": Input("extents")}
 
+
+def _tools(_options: Any) -> Mapping[str, str]:
+    return tools("gzip")
+
+
 QCOW2: Rule[Any] = Rule(
     name="format/qcow2",
     version=1,
@@ -122,7 +128,7 @@ VMDK: Rule[Any] = Rule(
     inputs=_INPUTS,
     output="extents",
     run=_vmdk,
-    tools=tools,
+    tools=_tools,
 )
 
 OVA: Rule[Any] = Rule(
@@ -143,7 +149,7 @@ GCP: Rule[Any] = Rule(
     inputs=_INPUTS,
     output="extents",
     run=_gcp,
-    tools=tools,
+    tools=_tools,
 )
 
 

@@ -20,13 +20,22 @@ def run(work: Work[RootOptions]) -> Tree:
     """The parts over each other in their order, with a root and every directory; `boot/cmdline` never stays."""
     draft = Draft()
     for part, keeps_boot in zip(work.artifacts("parts"), work.options.keeps_boot, strict=True):
-        for entry in work.entries(part):
-            if (keeps_boot or not entry.path.startswith("boot/")) and entry.path != "boot/cmdline":
-                draft.put(entry)
+        for entry in work.entries(part) if keeps_boot else _without_boot(work.tree(part)):
+            draft.put(entry)
         draft.bind(complete=True)
+    draft.remove("boot/cmdline")
     draft.fill(_directory)
     if "" not in draft:
         draft.put(_directory(""))
+    return draft.tree()
+
+
+def _without_boot(part: Tree) -> Tree:
+    if not any(entry.path.startswith("boot/") for entry in part):
+        return part
+    # Not just left out: a file below it may have another name elsewhere.
+    draft = Draft(part)
+    draft.empty("boot")
     return draft.tree()
 
 

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from itertools import pairwise
 
 import pytest
 from hypothesis import given
@@ -205,7 +206,7 @@ def test_used_blocks_are_those_with_more_than_zeros(given_parts: list[Part], siz
     used = {number for found in ranges for number in found}
     for number, chunk in enumerate(extents.chunks(size)):
         assert (number in used) is not all(isinstance(part, Zeros) for part in chunk.parts)
-    assert all(left.stop < right.start for left, right in zip(ranges, ranges[1:], strict=False))
+    assert all(left.stop < right.start for left, right in pairwise(ranges))
 
 
 def test_identity_stands_for_content_and_purpose() -> None:

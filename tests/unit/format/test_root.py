@@ -85,6 +85,14 @@ def test_hard_links_share_their_file() -> None:
     assert {"": "dir", "a": b"other", "b": b"content"} == BENCH.plain(made)
 
 
+def test_file_of_boot_with_another_name_stays_under_that() -> None:
+    link = Entry("lib/kernel", "hardlink", 0o644, 7, 8, 5, target="boot/kernel")
+
+    made = laid([directory("boot"), file("boot/kernel"), link])
+
+    assert {"": "dir", "boot": "dir", "lib": "dir", "lib/kernel": b"content"} == BENCH.plain(made)
+
+
 def part(name: str, *, in_initrd: bool = True, keeps_boot: bool = False) -> Part:
     rule: Rule[NoOptions] = Rule(f"test/{name}", 1, "", NoOptions, "tree", lambda work: Tree.of([]))
     return Part(name, Node(name, rule, NoOptions()), "", "", in_initrd=in_initrd, keeps_boot=keeps_boot)

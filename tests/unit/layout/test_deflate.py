@@ -11,7 +11,7 @@ from hypothesis import HealthCheck, given, settings
 
 from kitbuild.digest import Digest
 from kitbuild.extents import Extents, Literal, Slice, Zeros
-from kitbuild.rules.format.deflate import deflate as isal
+from kitbuild.rules.format.compression import deflate as isal
 from kitbuild.rules.layout import gzip
 from kitbuild.rules.layout.deflate import END, Deflate, chunks, stored, zeros
 from tests.support.disks import File, disks, noise, parts_of, storing

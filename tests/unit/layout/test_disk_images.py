@@ -12,7 +12,7 @@ from hypothesis import HealthCheck, given, settings
 from kitbuild.digest import Digest
 from kitbuild.errors import RuleError
 from kitbuild.extents import Extents, Literal, Slice, Zeros
-from kitbuild.rules.format.deflate import deflate as isal
+from kitbuild.rules.format.compression import deflate as isal
 from kitbuild.rules.layout import qcow2, vhd, vhdx, vmdk
 from tests.support.disks import (
     File,
