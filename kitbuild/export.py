@@ -85,7 +85,7 @@ def extents_of(artifact: Artifact, store: Store) -> Extents:
 def write(extents: Extents, out: BinaryIO, store: Store, *, holes: bool = False) -> Digest:
     """Writes the bytes of `extents` to `out` in constant memory and gives their digest.
 
-    With `holes`, for a new file, long runs of zeros are not written: the file reads the same and takes less of a disk.
+    With `holes`, for a new file, long runs of zeros are not written: it reads the same and takes less of a disk.
     """
     with OpenBlobs(store) as blobs, _Hashing() as hashing:
         for part in extents.parts:

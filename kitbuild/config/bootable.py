@@ -8,9 +8,10 @@ from kitbuild.config.model import Config
 from kitbuild.errors import ConfigError
 from kitbuild.system import Format
 
-# COMMAND_LINE_SIZE of Linux on x86 and arm64 is 2048 with the NUL; what is longer the kernel cuts off unasked. Boot
-# loaders put words of their own around it: `BOOT_IMAGE=/kernel`, `initrd=/initrd.img`, `text`.
-MAX_CMDLINE_BYTES = 2000
+# COMMAND_LINE_SIZE of Linux on x86 and arm64 is 2048 with the NUL; what is longer the kernel cuts off unasked. We and
+# boot loaders put at most so many bytes around it: `BOOT_IMAGE=/boot/kernel`, `root=/dev/sr0`, `text` and
+# `initrd=/boot/ucode.cpio`, each with a space.
+MAX_CMDLINE_BYTES = 2047 - 67
 
 
 def bootable_errors(config: Config, formats: Sequence[Format]) -> Iterator[ConfigError]:

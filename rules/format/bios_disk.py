@@ -5,19 +5,16 @@ from __future__ import annotations
 from typing import Any, NamedTuple
 
 from kitbuild.errors import RuleError
-from kitbuild.extents import Extents, Literal, Slice, Zeros
+from kitbuild.extents import Extents, Literal, Zeros
 from kitbuild.node import Node
 from kitbuild.rule import Input, Rule, Work
 from kitbuild.rules.format import boot
+from kitbuild.rules.format.reading import loader_content
 from kitbuild.rules.layout import boot_config, fat, mbr, syslinux
 from kitbuild.rules.layout.fat_directory import ARCHIVE, HIDDEN, READ_ONLY, SYSTEM
 from kitbuild.system import System
 
 _MEBIBYTE, _GIBIBYTE = 1 << 20, 1 << 30
-# Of a command line the kernel takes 2047 bytes, and these are put around it.
-_MAX_CMDLINE_BYTES = 2047 - len("BOOT_IMAGE=/kernel ") - len(" initrd=/initrd.img")
-# The installer has 200 KB.
-_MAX_LOADER_BYTES = 16 << 20
 # SYSLINUX's own altmbr.bin is one byte shorter than a boot record's code: that byte says which partition to start.
 _ALTERNATIVE_CODE_BYTES = 439
 # How much LinuxKit's images have beyond kernel and initrd in the file system, and beyond that on the disk.
@@ -39,8 +36,7 @@ class BiosDiskOptions(NamedTuple):
 def run(work: Work[BiosDiskOptions]) -> Extents:
     """The disk; kernel and initrd are slices of it that start at multiples of 4 KiB."""
     options = work.options
-    _check(options.cmdline)
-    loader = syslinux.loader(_content(work, "loader"))
+    loader = syslinux.loader(loader_content(work.extents(work.artifact("loader")), work))
     config = boot_config.syslinux(kernel="/kernel", cmdline=options.cmdline, initrd="/initrd.img")
     files = {
         "ldlinux.sys": Extents.of([Zeros(len(loader.system))]),
@@ -61,21 +57,12 @@ def run(work: Work[BiosDiskOptions]) -> Extents:
         boot_sector=loader.boot_sector,
         attributes={"ldlinux.sys": _LOADER_ATTRIBUTES, "ldlinux.c32": _LOADER_ATTRIBUTES},
     )
-    code = _content(work, "boot_code")
+    code = loader_content(work.extents(work.artifact("boot_code")), work)
     if len(code) == _ALTERNATIVE_CODE_BYTES:
         code += b"\x01"
     # 0x0C would be the word for FAT32, 0x83 is what LinuxKit's disks say: nothing on the way from the boot record to
     # the kernel looks at it.
     return mbr.disk(file_system.extents, boot_code=code, kind=mbr.LINUX, size=disk)
-
-
-def _check(cmdline: str) -> None:
-    length = len(cmdline.encode("utf-8", "surrogateescape"))
-    if length > _MAX_CMDLINE_BYTES:
-        raise RuleError(
-            f"expected a command line of at most {_MAX_CMDLINE_BYTES} bytes for SYSLINUX, got {length}",
-            hint="shorten `cmdline` of the kernel",
-        )
 
 
 def _sizes(sizes: dict[str, int], options: BiosDiskOptions) -> tuple[int, int]:
@@ -100,21 +87,6 @@ def _sizes(sizes: dict[str, int], options: BiosDiskOptions) -> tuple[int, int]:
 
 def _rounded(size: int, unit: int) -> int:
     return -(-size // unit) * unit
-
-
-def _content(work: Work[Any], name: str) -> bytes:
-    """The bytes of a boot loader's file."""
-    extents = work.extents(work.artifact(name))
-    if extents.size > _MAX_LOADER_BYTES:
-        raise RuleError(f"expected a boot loader's file, got one of {extents.size} bytes")
-    return b"".join(
-        work.read(part)
-        if isinstance(part, Slice)
-        else bytes(part.size)
-        if isinstance(part, Zeros)
-        else part.content
-        for part in extents.parts
-    )
 
 
 RULE: Rule[Any] = Rule(

@@ -1,7 +1,7 @@
 """Disks that EFI firmware starts: a GUID partition table with one partition, in it a boot loader and what it starts.
 
-Source: UEFI specification 2.10, section 3.5.1.1, "Removable Media Boot Behavior"; UAPI Group Specifications, "Boot
-Loader Specification", type 2 entries; GRUB manual, "Embedding a configuration file into GRUB" for the prefix.
+Source: UAPI Group Specifications, "Boot Loader Specification", type 2 entries; GRUB manual, "Embedding a
+configuration file into GRUB" for the prefix.
 """
 
 from __future__ import annotations
@@ -14,16 +14,12 @@ from kitbuild.extents import Extents
 from kitbuild.node import Node
 from kitbuild.rule import Input, Rule, Work
 from kitbuild.rules.format import boot
-from kitbuild.rules.format.head import head
+from kitbuild.rules.format.reading import head
 from kitbuild.rules.format.uki import uki
 from kitbuild.rules.layout import boot_config, efi_kernel, fat, gpt
 from kitbuild.system import System
 
 _MEBIBYTE, _GIBIBYTE = 1 << 20, 1 << 30
-# What firmware starts on a disk that it knows nothing else of.
-_PROGRAMS = {"amd64": "EFI/BOOT/BOOTX64.EFI", "arm64": "EFI/BOOT/BOOTAA64.EFI"}
-# Where LinuxKit's GRUB looks for its config, and where Debian's does.
-_GRUB_CONFIGS = ("EFI/BOOT/grub.cfg", "boot/grub/grub.cfg")
 # How much larger than its files LinuxKit makes the partition with GRUB, and how much larger than that any disk.
 _ROOM_BYTES, _AROUND_BYTES = 1 * _MEBIBYTE, 4 * _MEBIBYTE
 # The table at the front, and its copy at the back.
@@ -76,7 +72,7 @@ def _sizes(sizes: Mapping[str, int], options: EfiDiskOptions) -> tuple[int, int]
 def _usual_bytes(sizes: Mapping[str, int]) -> int:
     """How large LinuxKit makes the partition: with GRUB in one step, else after FAT32 with clusters of 4 KiB."""
     if "kernel" in sizes:
-        return sum(size for path, size in sizes.items() if path not in _GRUB_CONFIGS) + _ROOM_BYTES
+        return sum(size for path, size in sizes.items() if path not in boot_config.GRUB_CONFIGS) + _ROOM_BYTES
     data = sum(sizes.values())
     table_sectors = (data // gpt.SECTOR // 8 + 2) * 4 // gpt.SECTOR
     return data + (32 + 2 * table_sectors) * gpt.SECTOR
@@ -103,7 +99,9 @@ def efi_disk(system: System, *, default_bytes: int = 0) -> Node:
     `default_bytes` is its size if none was asked for, 0 for as small as LinuxKit's raw-efi.
     """
     files = {
-        _PROGRAMS[system.target.architecture]: boot.loader_file(system, "systemd-boot", "systemd-boot.efi"),
+        boot_config.EFI_PROGRAMS[system.target.architecture]: boot.loader_file(
+            system, "systemd-boot", "systemd-boot.efi"
+        ),
         "EFI/Linux/linuxkit.efi": uki(system),
         "loader/loader.conf": boot.text(system, "systemd-boot: config", "timeout 0\n"),
     }
@@ -118,12 +116,16 @@ def grub_disk(system: System, *, default_bytes: int = 0) -> Node:
     content = boot_config.grub(kernel="/kernel", cmdline=boot.cmdline(system), initrd="/initrd.img")
     config = boot.text(system, "GRUB: config of a disk", content.decode("utf-8", "surrogateescape"))
     files = {
-        _PROGRAMS[system.target.architecture]: boot.loader_file(system, "grub", "grub.efi"),
-        **dict.fromkeys(_GRUB_CONFIGS, config),
+        _program(system): boot.loader_file(system, "grub", "grub.efi"),
+        **dict.fromkeys(boot_config.GRUB_CONFIGS, config),
         "kernel": boot.kernel(system),
         "initrd.img": boot.initrd_with_microcode(system),
     }
     return _disk(system, "GRUB disk", files, default_bytes=default_bytes)
+
+
+def _program(system: System) -> str:
+    return boot_config.EFI_PROGRAMS[system.target.architecture]
 
 
 def _disk(system: System, name: str, files: Mapping[str, Node], *, default_bytes: int) -> Node:

@@ -13,7 +13,7 @@ from kitbuild.extents import Extents, Literal
 from kitbuild.node import Node
 from kitbuild.rule import Input, Rule, Work
 from kitbuild.rules.format.boot import cmdline, initrd_with_microcode, kernel, loader_file
-from kitbuild.rules.format.head import head
+from kitbuild.rules.format.reading import head
 from kitbuild.rules.layout import efi_kernel, pe
 from kitbuild.system import Format, System
 

@@ -2,13 +2,18 @@
 
 A command line is one line without control characters. SYSLINUX and systemd-boot take it as it is; GRUB reads its
 config as a script, so what means something there is quoted.
-Source: doc/syslinux.txt of SYSLINUX; GRUB manual, "Writing full configuration files directly".
+Source: doc/syslinux.txt of SYSLINUX; GRUB manual, "Writing full configuration files directly"; UEFI specification
+2.10, section 3.5.1.1, "Removable Media Boot Behavior".
 """
 
 from __future__ import annotations
 
 import re
 
+# What EFI firmware starts on a medium that it knows nothing else of, by Go's name of the architecture.
+EFI_PROGRAMS = {"amd64": "EFI/BOOT/BOOTX64.EFI", "arm64": "EFI/BOOT/BOOTAA64.EFI"}
+# Where GRUB looks for its config in the file system that it was started from: LinuxKit's, and Debian's.
+GRUB_CONFIGS = ("EFI/BOOT/grub.cfg", "boot/grub/grub.cfg")
 # What ends a word, starts a comment or another command, or names a variable in GRUB's script language. Quotes and
 # backslashes are left to do what they do in LinuxKit's files.
 _GRUB_SPECIAL = re.compile(r"[$;&|<>{}#]+")

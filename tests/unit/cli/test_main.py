@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import errno
-import json
 import io
+import json
 import sys
 from argparse import ArgumentParser, Namespace
 from typing import Any

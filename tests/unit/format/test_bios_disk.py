@@ -183,13 +183,6 @@ def test_an_empty_command_line_is_one() -> None:
     assert b"    APPEND \n" in volume(disk("")).files["syslinux.cfg"].content()
 
 
-def test_a_command_line_that_the_kernel_would_cut_off_is_refused() -> None:
-    disk("x" * 2009)
-
-    with pytest.raises(RuleError, match="at most 2009 bytes for SYSLINUX, got 2010"):
-        disk("x" * 2010)
-
-
 def test_another_program_than_syslinux_is_refused() -> None:
     with pytest.raises(RuleError, match="expected the program `syslinux`"):
         disk(loader=stored(b"#!/bin/sh\n"))

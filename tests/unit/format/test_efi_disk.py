@@ -13,7 +13,7 @@ from kitbuild.extents import Extents, Literal, Slice, Zeros
 from kitbuild.node import Node
 from kitbuild.rule import Artifact
 from kitbuild.rules.assemble.kernel import CMDLINE, CmdlineOptions
-from kitbuild.rules.format import efi_disk, head, raw_efi, uki
+from kitbuild.rules.format import efi_disk, raw_efi, reading, uki
 from kitbuild.rules.format.efi_disk import EfiDiskOptions
 from kitbuild.rules.format.uki import UkiOptions
 from kitbuild.system import System, Target
@@ -273,4 +273,4 @@ def test_head_is_read_over_all_kinds_of_parts(size: int, expected: bytes) -> Non
     file = Extents.of([Literal(b"abcd"), Zeros(2), blob._replace(offset=1, size=2)])
 
     with BENCH.work() as work:
-        assert expected == head.head(file, size, work)
+        assert expected == reading.head(file, size, work)
