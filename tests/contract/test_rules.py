@@ -1,4 +1,4 @@
-"""What every rule promises, asked of every rule there is; one that no format leads to fails here."""
+"""What every rule promises, asked of every rule there is; what it gives is tests/integration/test_formats.py's."""
 
 from __future__ import annotations
 
@@ -8,7 +8,6 @@ import typing
 from collections.abc import Mapping
 from importlib import import_module
 from itertools import chain
-from pathlib import Path
 from pkgutil import walk_packages
 from typing import Any, Literal, Union, get_args, get_origin, get_type_hints
 
@@ -18,10 +17,6 @@ import kitbuild.rules
 from kitbuild.digest import Digest
 from kitbuild.node import Ingredients, Node, ingredients_of, plain
 from kitbuild.rule import Artifact, ArtifactKind, Input, NoOptions, Rule
-from tests.support.formats import FormatSite, groups
-
-# The first stands for an image that was not found and always fails; the second is fetched once for all tests.
-NEVER_BUILT = {"unpack/absent", "fetch/package"}
 
 
 def rules() -> dict[str, tuple[Rule[Any], str]]:
@@ -185,56 +180,3 @@ def test_tools_are_texts_and_the_same_every_time(name: str) -> None:
         tools = rule.tools(example(rule.options, number))
         assert all(isinstance(text, str) and text for text in chain(tools, tools.values()))
         assert tools == rule.tools(example(rule.options, number))
-
-
-# -- what a rule gives
-
-
-def artifacts(folder: Path, *, umask: str, environment: Mapping[str, str]) -> dict[str, dict[str, str]]:
-    """What every node of every format gave, by rule and node, in a process with these surroundings."""
-    found: dict[str, dict[str, str]] = {}
-    for architecture in ("amd64", "arm64"):
-        site = FormatSite(folder / architecture, architecture=architecture)
-        for chosen in groups(architecture):
-            report = site.run(
-                *("build", "--json", "--jobs", "2", *site.options(chosen), "linuxkit.yml"),
-                shell=f'umask {umask}; "$@"',
-                environment=environment,
-            )
-            events = [json.loads(line) for line in report.stdout.splitlines()]
-            ran = {event["node"]: event["rule"] for event in events if event["event"] == "node-started"}
-            for event in events:
-                if event["event"] == "node-finished":
-                    nodes = found.setdefault(ran[event["node"]], {})
-                    nodes[f"{architecture} {event['node']}"] = event["artifact"]["digest"]
-    return found
-
-
-@pytest.fixture(scope="module")
-def runs(tmp_path_factory: pytest.TempPathFactory) -> list[dict[str, dict[str, str]]]:
-    """The same build in two processes that have nothing in common."""
-    folder = tmp_path_factory.mktemp("rules")
-    plain_surroundings = {"TZ": "UTC", "PYTHONHASHSEED": "0", "LC_ALL": "C.UTF-8"}
-    odd_surroundings = {
-        "TZ": "Asia/Kathmandu",
-        "PYTHONHASHSEED": "77",
-        "LC_ALL": "C",
-        "SOURCE_DATE_EPOCH": "9",
-    }
-    return [
-        artifacts(folder / "one", umask="022", environment=plain_surroundings),
-        artifacts(folder / "another", umask="077", environment=odd_surroundings),
-    ]
-
-
-@pytest.mark.integration
-@NAMES
-def test_same_inputs_give_the_same_bytes(name: str, runs: list[dict[str, dict[str, str]]]) -> None:
-    if name in NEVER_BUILT:
-        assert not any(name in run for run in runs)
-        return
-
-    one, another = (run.get(name) for run in runs)
-
-    assert one, f"no node of {name}: add to CONFIG of tests/support/formats.py what makes one"
-    assert one == another

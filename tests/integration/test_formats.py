@@ -14,9 +14,10 @@ from pathlib import Path
 import pytest
 
 from kitbuild.cli import build
-from kitbuild.cli.configs import lowered
+from kitbuild.cli.configs import Lowered, lowered
 from kitbuild.engine import status
 from kitbuild.node import ingredients_of
+from tests.contract.test_rules import RULES
 from tests.support.formats import FormatSite, groups
 
 pytestmark = pytest.mark.integration
@@ -58,10 +59,7 @@ def test_other_bytes_come_with_another_key(
     If this fails: raise the `version` of the rule, and regenerate.
     """
     site, _ = built
-    monkeypatch.chdir(site.folder)
-    for name, value in site.environment.items():
-        monkeypatch.setenv(name, value)
-    found = dict(line for chosen in groups(site.architecture) for line in results(site, chosen))
+    found = results(site, monkeypatch)
     golden = GOLDEN / f"{site.architecture}-results.txt"
     if request.config.getoption("--regenerate"):
         golden.write_text("".join(f"{key} {found[key]}\n" for key in sorted(found, key=found.__getitem__)))
@@ -74,12 +72,29 @@ def test_other_bytes_come_with_another_key(
     assert sorted(known) == sorted(found), "nodes are made of something else now: look at why, and regenerate"
 
 
-def results(site: FormatSite, chosen: str) -> Iterator[tuple[str, str]]:
-    """The key of every node, and what it led to: rule, node and artifact."""
-    parser = ArgumentParser()
-    build.add(parser.add_subparsers())
-    arguments = parser.parse_args(["build", *site.options(chosen), "linuxkit.yml"])
-    made = lowered(arguments, formats=chosen.split(","))
+def test_every_rule_is_among_them() -> None:
+    lines = "".join((GOLDEN / f"{name}-results.txt").read_text() for name in ARCHITECTURES).splitlines()
+
+    # What is left stands for an image that was not found, and for boot loaders, which are fetched once for all tests.
+    assert {"unpack/absent", "fetch/package"} == set(RULES) - {line.split()[1] for line in lines}
+
+
+def results(site: FormatSite, monkeypatch: pytest.MonkeyPatch) -> dict[str, str]:
+    """The key of every node of every format, and what it led to: rule, node and artifact."""
+    found: dict[str, str] = {}
+    with monkeypatch.context() as patched:
+        patched.chdir(site.folder)
+        for name, value in site.environment.items():
+            patched.setenv(name, value)
+        for chosen in groups(site.architecture):
+            parser = ArgumentParser()
+            build.add(parser.add_subparsers())
+            arguments = parser.parse_args(["build", *site.options(chosen), "linuxkit.yml"])
+            found.update(_results(lowered(arguments, formats=chosen.split(","))))
+    return found
+
+
+def _results(made: Lowered) -> Iterator[tuple[str, str]]:
     known = status(made.graph, made.store)
     for node, result in known.items():
         assert result is not None, f"{node} has no result"
@@ -105,8 +120,9 @@ def test_outputs_are_the_same_without_a_cache(built: tuple[FormatSite, dict[str,
 
 
 def test_outputs_are_the_same_in_other_surroundings(
-    built: tuple[FormatSite, dict[str, str]], tmp_path: Path
+    built: tuple[FormatSite, dict[str, str]], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    """Not only the outputs: every node between gives the same."""
     site, digests = built
     elsewhere = FormatSite(tmp_path / "some where else", architecture=site.architecture)
     surroundings = {
@@ -120,6 +136,7 @@ def test_outputs_are_the_same_in_other_surroundings(
     found = elsewhere.every_output(shell='umask 077; "$@"', environment=surroundings)
 
     assert digests == found
+    assert results(site, monkeypatch) == results(elsewhere, monkeypatch)
 
 
 def test_one_more_format_runs_what_is_its_own(
