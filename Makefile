@@ -11,7 +11,7 @@ START := $(shell date +%s)
 PYTHON ?= python3
 BIN := .venv/bin
 # Tests of minutes are for those who ask: KITBUILD_SLOW=1 make test.
-MARKERS := $(if $(filter 1,$(KITBUILD_SLOW)),,-m "not slow")
+BUT_SLOW := $(if $(filter 1,$(KITBUILD_SLOW)),, and not slow)
 # Two: what CI has.
 WORKERS ?= 2
 
@@ -19,7 +19,9 @@ WORKERS ?= 2
 FOR_VENV := python3 python3-venv
 FOR_DEMO := qemu-system-x86
 # Other programs that the integration tests hold results against.
-FOR_TESTS := apache2-utils cpio docker-registry git graphviz gzip kmod libarchive-tools mount openssl skopeo time zstd
+FOR_TESTS := apache2-utils cpio docker-registry git graphviz gzip kmod libarchive-tools mount openssl skopeo time zstd \
+    binutils dosfstools erofs-utils fdisk gdisk genisoimage mtools qemu-utils squashfs-tools u-boot-tools xorriso \
+    ovmf qemu-efi-aarch64 qemu-system-arm
 
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
@@ -61,8 +63,9 @@ check: venv ## format, lint, types, imports and the fast tests: before each comm
 test: test-packages kit ## every test, whole builds and boots included (KITBUILD_SLOW=1: the slow ones too)
 	@status=0
 	set -x
-	$(BIN)/python -m pytest -q -n $(WORKERS) $(MARKERS) tests/unit tests/contract || status=1
-	$(BIN)/python -m pytest --durations 10 $(MARKERS) tests/integration || status=1
+	$(BIN)/python -m pytest -q -n $(WORKERS) tests/unit tests/contract || status=1
+	$(BIN)/python -m pytest --durations 10 -m "not boot$(BUT_SLOW)" tests/integration || status=1
+	$(BIN)/python -m pytest --durations 10 -n $(WORKERS) -m "boot$(BUT_SLOW)" tests/integration || status=1
 	exit $$status
 
 .PHONY: format
@@ -72,7 +75,7 @@ format: venv ## format the code and mend what ruff can mend
 
 .PHONY: coverage
 coverage: test-packages kit ## which lines and branches the tests reach
-	@$(BIN)/python -m pytest -q -n $(WORKERS) $(MARKERS) --cov --cov-report term-missing:skip-covered
+	@$(BIN)/python -m pytest -q -n $(WORKERS) -m "not nothing$(BUT_SLOW)" --cov --cov-report term-missing:skip-covered
 
 .PHONY: bench
 bench: venv kit ## the measurements of bench/

@@ -64,6 +64,7 @@ class Images:
         self.manifests: dict[str, dict[str, object]] = {}
         self.bytes = 0
         (folder / "oci-layout").write_text('{"imageLayoutVersion": "1.0.0"}')
+        (folder / "index.json").write_text('{"schemaVersion": 2, "manifests": []}')
 
     def blob(self, content: bytes, media_type: str) -> dict[str, object]:
         digest = hashlib.sha256(content).hexdigest()
@@ -157,6 +158,7 @@ class Bench:
         self.folder = folder
         self.runs = runs
         self.images = Images(folder / "images")
+        self.more_images: tuple[Path, ...] = ()
         self.peak = 0
 
     def run(self, *arguments: str, cache: str = "cache") -> float:
@@ -164,7 +166,7 @@ class Bench:
         environment = {
             **os.environ,
             "KITBUILD_CACHE_DIR": str(self.folder / cache),
-            "KITBUILD_IMAGES": str(self.images.folder),
+            "KITBUILD_IMAGES": os.pathsep.join(map(str, (self.images.folder, *self.more_images))),
         }
         program = Path(sys.executable).with_name("kitbuild")
         # A small process between: the kernel counts the memory of whoever forks as the child's peak.

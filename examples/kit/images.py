@@ -29,7 +29,7 @@ COMMANDS = {
         readlink realpath rev rm rmdir sed seq setsid sh sha256sum sleep sort stat strings stty su sync tail tar tee
         test time timeout top touch tr true truncate tty umount uname uniq unshare unzip uptime usleep vi watch wc
         wget which who whoami xargs yes zcat""",
-    "sbin": """adjtimex arp blkid blockdev brctl chroot depmod fdisk findfs fsfreeze getty halt hwclock ifconfig init
+    "sbin": """adjtimex arp blockdev brctl chroot depmod fdisk findfs fsfreeze getty halt hwclock ifconfig init
         insmod ip losetup lsmod mdev mke2fs mkswap modinfo modprobe pivot_root poweroff reboot rmmod route sulogin
         swapoff swapon switch_root sysctl udhcpc watchdog""",
 }

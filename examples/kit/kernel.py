@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import PurePosixPath
 
+import early
 import elf
 from oci import Member, archive
 from packages import KitError, PackageFile
@@ -39,8 +40,13 @@ MODULES = {
 }
 
 
-def kernel_members(files: Iterable[PackageFile], *, all_modules: bool = False) -> list[Member]:
-    """The members of the kernel image, `kernel` and `kernel.tar`, from the files of Debian's kernel package."""
+def kernel_members(
+    files: Iterable[PackageFile], *, busybox: bytes, all_modules: bool = False
+) -> list[Member]:
+    """The members of the kernel image: `kernel`, `kernel.tar` and `early.cpio`, which runs `busybox`.
+
+    `files` are those of Debian's kernel package.
+    """
     modules: dict[str, bytes] = {}
     kernel = b""
     version = ""
@@ -63,7 +69,8 @@ def kernel_members(files: Iterable[PackageFile], *, all_modules: bool = False) -
     index = {"modules.dep": _dep(kept, dependencies), "modules.alias": _alias(kept, facts)}
     tree = {path: below[path] for path in kept} | builtin | index
     tar = archive((Member(f"lib/modules/{version}/{path}", data) for path, data in tree.items()), root=True)
-    return [Member("kernel", kernel), Member("kernel.tar", tar)]
+    first = early.archive((below[path] for path in _load_order(early.MODULES, dependencies)), busybox)
+    return [Member("kernel", kernel), Member("kernel.tar", tar), Member("early.cpio", first)]
 
 
 def _name(path: str) -> str:
@@ -87,9 +94,24 @@ def _dependencies(facts: Mapping[str, list[tuple[str, str]]]) -> dict[str, list[
 
 
 def _closure(dependencies: Mapping[str, list[str]]) -> set[str]:
-    wanted = {name.replace("-", "_") for name in MODULES}
-    kept = {path for path in dependencies if _name(path) in wanted}
-    return kept.union(*(_needed(path, dependencies) for path in kept))
+    kept = _paths(MODULES, dependencies)
+    return {*kept}.union(*(_needed(path, dependencies) for path in kept))
+
+
+def _load_order(names: Iterable[str], dependencies: Mapping[str, list[str]]) -> list[str]:
+    """The modules `names` and all that they need, once each, none before what it needs."""
+    ordered = {
+        needed: None
+        for path in _paths(names, dependencies)
+        for needed in (*reversed(_needed(path, dependencies)), path)
+    }
+    return list(ordered)
+
+
+def _paths(names: Iterable[str], dependencies: Mapping[str, list[str]]) -> list[str]:
+    """The modules of these names, in their order; a kernel for another architecture may lack some."""
+    paths = {_name(path): path for path in dependencies}
+    return [paths[name] for name in (name.replace("-", "_") for name in names) if name in paths]
 
 
 def _needed(path: str, dependencies: Mapping[str, list[str]]) -> list[str]:

@@ -19,6 +19,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+import early
 import images
 import kernel
 import packages
@@ -27,7 +28,7 @@ from packages import KitError
 
 HERE = Path(__file__).parent
 # The modules whose code decides what the images hold.
-SOURCES = ("elf", "images", "kernel", "make", "oci", "packages")
+SOURCES = ("early", "elf", "images", "kernel", "make", "oci", "packages")
 # Debian and OCI agree on these names; for others the kernel's console and image file differ too.
 ARCHITECTURES = ("amd64", "arm64")
 
@@ -94,11 +95,13 @@ def make(output: Path, debs: Sequence[Path], *, architecture: str, all_modules: 
 
 def _write(layout: Layout, debs: Sequence[Path], *, all_modules: bool) -> None:
     of_kernel = [deb for deb in debs if deb.name.startswith("linux-image-")]
+    files = {file.path: file for deb in debs if deb not in of_kernel for file in packages.files(deb)}
     members = kernel.kernel_members(
-        (file for deb in of_kernel for file in packages.files(deb)), all_modules=all_modules
+        (file for deb in of_kernel for file in packages.files(deb)),
+        busybox=files["bin/busybox"].data,
+        all_modules=all_modules,
     )
     _add(layout, "kernel", [layout.layer(members)], {})
-    files = {file.path: file for deb in debs if deb not in of_kernel for file in packages.files(deb)}
     base = layout.layer(images.base_members(files))
     for name in sorted(images.IMAGES):
         own = list(images.own_members(name, files))
@@ -121,7 +124,11 @@ def _made_from(debs: Sequence[Path], *, all_modules: bool) -> str:
 
 
 def _is_source(path: Path) -> bool:
-    return path.relative_to(HERE).parts[0] in {*images.IMAGES, *(f"{name}.py" for name in SOURCES)}
+    return path.relative_to(HERE).parts[0] in {
+        *images.IMAGES,
+        early.FOLDER.name,
+        *(f"{name}.py" for name in SOURCES),
+    }
 
 
 def _say(text: str) -> None:

@@ -69,11 +69,14 @@ def cmdline(system: System) -> str:
 def kernel_and_cmdline(system: System) -> Mapping[str, Node]:
     """The files `-kernel` and `-cmdline` beside a root file system, the latter even if it is empty.
 
-    None for a config without a kernel: it is for one that comes from elsewhere.
+    `-ucode.cpio` only if there is microcode, and none of them for a config without a kernel.
     """
     if system.kernel is None:
         return {}
-    return {"-kernel": kernel(system), "-cmdline": text(system, "cmdline", system.cmdline)}
+    files = {f"-{name}": node for name, node in boot_files(system).items()}
+    if "-cmdline" not in files:
+        files["-cmdline"] = text(system, "cmdline", "")
+    return files
 
 
 def text(system: System, name: str, content: str) -> Node:

@@ -2,11 +2,8 @@
 
 from __future__ import annotations
 
-import gzip
-import io
 import json
 import re
-import tarfile
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -15,7 +12,7 @@ import pytest
 import yaml
 
 from tests.support import images
-from tests.support.boot import booted, built, kit_images
+from tests.support.boot import booted, built, kernel_files
 
 pytestmark = [pytest.mark.integration, pytest.mark.boot]
 
@@ -125,28 +122,6 @@ def kernel_with_microcode() -> images.MadeImage:
     return images.image(
         {"vmlinuz": files["kernel"], "modules.tar": files["kernel.tar"], "microcode.cpio": archive}
     )
-
-
-def kernel_files() -> dict[str, bytes]:
-    """The files of the starter kit's kernel image."""
-    folder = kit_images()
-
-    def blob(descriptor: dict[str, Any]) -> bytes:
-        digest: str = descriptor["digest"]
-        return (folder / "blobs" / digest.replace(":", "/")).read_bytes()
-
-    name = "docker.io/kit/kernel:v1"
-    index = json.loads((folder / "index.json").read_bytes())
-    entry = next(
-        e for e in index["manifests"] if e["annotations"]["org.opencontainers.image.ref.name"] == name
-    )
-    found = {}
-    for layer in json.loads(blob(entry))["layers"]:
-        with tarfile.open(fileobj=io.BytesIO(gzip.decompress(blob(layer)))) as tar:
-            for member in tar:
-                if file := tar.extractfile(member):
-                    found[member.name] = file.read()
-    return found
 
 
 def microcode() -> bytes:

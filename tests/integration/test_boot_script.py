@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import io
 import os
 import subprocess
 import sys
+import tarfile
 from pathlib import Path
 
 import pytest
 
-from tests.support.boot import KIT, Machine, boot
+from examples.kit.boot import Drive, format_of, machine_of
+from tests.support.boot import FORMATS, KIT, Machine, boot
 
 pytestmark = pytest.mark.integration
 
@@ -126,6 +129,90 @@ def test_a_build_that_is_not_there_is_named(tmp_path: Path) -> None:
     assert f"expected the file {tmp_path}/nothing-cmdline, found none" in done.stderr
 
 
-def script(prefix: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
+@pytest.mark.parametrize(
+    ("file", "name"),
+    [
+        ("system.iso", "iso-bios"),
+        ("system-efi.iso", "iso-efi"),
+        ("system-efi-initrd.iso", "iso-efi-initrd"),
+        ("system-efi.qcow2", "qcow2-efi"),
+        ("system.qcow2", "qcow2-bios"),
+        ("system.img.tar.gz", "gcp"),
+        ("system.efi", "uki"),
+    ],
+)
+def test_a_file_is_of_the_format_its_name_ends_with(file: str, name: str, tmp_path: Path) -> None:
+    (tmp_path / file).touch()
+
+    found = format_of(str(tmp_path / file))
+
+    assert (str(tmp_path / "system"), name) == found
+
+
+def test_what_is_no_file_is_a_prefix(tmp_path: Path) -> None:
+    (tmp_path / "note").touch()
+
+    assert format_of(str(tmp_path / "system.iso")) is None
+    assert format_of(str(tmp_path / "note")) is None
+
+
+def test_a_disk_is_booted_by_its_firmware_and_not_changed(tmp_path: Path) -> None:
+    (tmp_path / "system-efi.qcow2").touch()
+
+    machine = machine_of(tmp_path / "system", "qcow2-efi", tmp_path)
+
+    assert machine == Machine(drive=Drive(tmp_path / "system-efi.qcow2", "qcow2"), firmware="efi")
+    command = " ".join(machine.command())
+    assert f"file={tmp_path}/system-efi.qcow2,format=qcow2,snapshot=on" in command
+    assert "-device virtio-blk-pci,drive=drive,bootindex=0" in command
+    assert "-kernel" not in command
+
+
+def test_a_root_file_system_is_the_drive_of_a_kernel_that_is_told_which(tmp_path: Path) -> None:
+    for ending in ("-squashfs.img", "-kernel"):
+        (tmp_path / f"system{ending}").touch()
+    (tmp_path / "system-cmdline").write_text("console=ttyS0")
+
+    machine = machine_of(tmp_path / "system", "kernel+squashfs", tmp_path, interface="scsi")
+
+    assert "console=ttyS0 root=/dev/sda" == machine.cmdline
+    assert (None, "scsi") == (machine.initrd, machine.drive and machine.drive.interface)
+
+
+def test_a_disk_in_a_tar_is_unpacked_with_holes(tmp_path: Path) -> None:
+    content = bytes(64 << 20) + b"the end"
+    with tarfile.open(tmp_path / "system.img.tar.gz", "w:gz", compresslevel=1) as tar:
+        header = tarfile.TarInfo("disk.raw")
+        header.size = len(content)
+        tar.addfile(header, io.BytesIO(content))
+
+    machine = machine_of(tmp_path / "system", "gcp", tmp_path)
+
+    assert machine.drive
+    assert content == machine.drive.file.read_bytes()
+    assert machine.drive.file.stat().st_blocks * 512 < 2 << 20
+
+
+@pytest.mark.parametrize("name", FORMATS)
+def test_a_format_that_was_not_built_is_named(name: str, tmp_path: Path) -> None:
+    done = script(tmp_path / "nothing", "--format", name)
+
+    assert done.returncode == 1
+    assert f"expected the file {tmp_path}/nothing" in done.stderr
+    assert "hint: build it first" in done.stderr
+
+
+def test_an_emulator_that_is_not_there_is_named_with_its_package(tmp_path: Path) -> None:
+    (tmp_path / "system-bios.img").touch()
+
+    done = script(tmp_path / "system-bios.img", path=str(tmp_path))
+
+    assert done.returncode == 1
+    assert "error: expected `qemu-system-x86_64`, found none\n" in done.stderr
+    assert "hint: run `apt-get install qemu-system-x86` as root\n" in done.stderr
+
+
+def script(prefix: Path, *arguments: str, path: str = "") -> subprocess.CompletedProcess[str]:
     command = [sys.executable, str(KIT / "boot.py"), str(prefix), *arguments]
-    return subprocess.run(command, capture_output=True, text=True, check=False)
+    environment = {**os.environ, "PATH": path or os.environ["PATH"]}
+    return subprocess.run(command, env=environment, capture_output=True, text=True, check=False)

@@ -18,12 +18,12 @@ from typing import Any, NamedTuple
 import pytest
 import yaml
 
-from tests.support.boot import EXAMPLES, KIT, kit_images
+from tests.support.boot import EXAMPLES, KIT, kernel_files, kit_images
 from tests.support.registry import tool
 
 pytestmark = pytest.mark.integration
 
-BOOTABLE = ["minimal.yml", "web.yml", "store.yml", "files.yml"]
+BOOTABLE = ["minimal.yml", "web.yml", "store.yml", "files.yml", "live.yml"]
 
 
 class Made(NamedTuple):
@@ -161,6 +161,37 @@ def test_the_module_index_says_what_the_one_of_depmod_says(layout: Path, tmp_pat
     for names in needed.values():
         for position, name in enumerate(names):
             assert set(needed[name]) <= set(names[position + 1 :])
+
+
+def test_what_comes_before_everything_keeps_to_a_folder_of_its_own_and_has_all_its_init_calls(
+    layout: Path, tmp_path: Path
+) -> None:
+    archive = kernel_files(layout)["early.cpio"]
+
+    subprocess.run([tool("cpio"), "-id", "--quiet"], cwd=tmp_path, input=archive, check=True)
+
+    assert {"dev", "early", "init"} == {path.name for path in tmp_path.iterdir()}
+    assert b"#!/early/busybox sh\n" == (tmp_path / "init").read_bytes().splitlines(keepends=True)[0]
+    own = {"dd", "findfs", "insmod", "mount", "switch_root", "umount"}
+    links = {path.name: str(path.readlink()) for path in (tmp_path / "early").iterdir() if path.is_symlink()}
+    assert own <= set(links)
+    assert {"busybox"} == set(links.values())
+
+
+def test_modules_that_come_before_everything_can_be_loaded_in_their_order(
+    layout: Path, tmp_path: Path
+) -> None:
+    archive = kernel_files(layout)["early.cpio"]
+    subprocess.run([tool("cpio"), "-id", "--quiet"], cwd=tmp_path, input=archive, check=True)
+
+    loaded: list[str] = []
+    for module in sorted((tmp_path / "early" / "modules").iterdir()):
+        facts = dict(re.findall(rb"\0(name|depends)=([^\0]*)(?=\0)", module.read_bytes()))
+        needed = facts[b"depends"].decode().split(",") if facts[b"depends"] else []
+        assert set(needed) <= set(loaded)
+        loaded.append(facts[b"name"].decode())
+
+    assert {"virtio_blk", "sr_mod", "isofs", "squashfs", "erofs"} <= set(loaded)
 
 
 def test_a_folder_that_is_no_image_layout_is_left_alone(tmp_path: Path) -> None:

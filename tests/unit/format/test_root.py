@@ -110,9 +110,14 @@ def test_root_is_made_of_every_part_but_the_command_line() -> None:
 
 
 def test_kernel_and_command_line_go_with_a_kernel() -> None:
-    system = System((), kernel=part("kernel").tree)
+    kernel = part("kernel").tree
+    full = boot.kernel_and_cmdline(System((), kernel=kernel, cmdline="quiet", microcode=True))
+    least = boot.kernel_and_cmdline(System((), kernel=kernel))
 
-    assert ["-kernel", "-cmdline"] == list(boot.kernel_and_cmdline(system))
+    assert {"-kernel", "-cmdline", "-ucode.cpio"} == set(full)
+    assert "quiet" == full["-cmdline"].options.text
+    assert {"-kernel", "-cmdline"} == set(least)
+    assert "" == least["-cmdline"].options.text
     assert {} == boot.kernel_and_cmdline(System(()))
 
 
