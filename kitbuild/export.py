@@ -21,6 +21,8 @@ from kitbuild.store import Notes, Store
 from kitbuild.work import OpenBlobs, decoding, opened
 
 _PIECE_BYTES = 1 << 20
+# What the kernel copies at once: enough that a call costs nothing, little enough that hashing goes on beside it.
+_STEP_BYTES = 1 << 24
 # What runs of zeros are hashed, and short ones written, from.
 _ZEROS = bytes(_PIECE_BYTES)
 
@@ -125,12 +127,12 @@ def _copy(part: Slice, source: int, out: BinaryIO, hashing: _Hashing) -> None:
         out.flush()
         with suppress(OSError):  # across file systems, or into a pipe: the ordinary way below
             while copied < part.size:
-                step = os.copy_file_range(source, out.fileno(), part.size - copied, part.offset + copied)
+                wanted = min(_STEP_BYTES, part.size - copied)
+                step = os.copy_file_range(source, out.fileno(), wanted, part.offset + copied)
                 if step == 0:
                     break
+                hashing.update_from(source, part.offset + copied, step)
                 copied += step
-        if copied:
-            hashing.update_from(source, part.offset, copied)
     for offset in range(part.offset + copied, part.offset + part.size, _PIECE_BYTES):
         size = min(_PIECE_BYTES, part.offset + part.size - offset)
         piece = os.pread(source, size, offset)
