@@ -182,7 +182,7 @@ TABLE = (
         "KITBUILD_COMPRESSION",
         "KIND",
         _compression,
-        "compress the initrd with gzip (default), zstd (smaller, Linux 5.9 or later) or none",
+        "compress initrd, squashfs and OCI layers with gzip (default), zstd (smaller, Linux 5.9 or later) or none",
     ),
     Setting(
         "mirrors",

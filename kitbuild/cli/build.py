@@ -26,6 +26,7 @@ _DESCRIPTION = """\
 Builds a bootable system from LinuxKit configs, running only what is not in the cache yet.
 
   kitbuild build linuxkit.yml                        linuxkit-kernel, linuxkit-initrd.img, linuxkit-cmdline
+  kitbuild build --format iso,qcow2-efi linuxkit.yml an ISO and a disk; `kitbuild formats` lists all
   kitbuild build --format tar linuxkit.yml           the root file system as linuxkit.tar
   kitbuild build --output - linuxkit.yml | gzip >x   the same into a pipe
   kitbuild build -v base.yml site.yml                two configs merged; says of each node why it runs

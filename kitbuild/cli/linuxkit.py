@@ -87,7 +87,7 @@ def add_linuxkit_flags(parser: ArgumentParser) -> None:
     group = parser.add_argument_group("flags of LinuxKit")
     group.add_argument(
         "--size",
-        help="size of the disk, for formats that have one: 512M, 2G (default: what each says in `kitbuild formats`)",
+        help="size of disks: 512M, 2G (default: as small as can be; for clouds 1G, dynamic-vhd 25G)",
     )
     group.add_argument(
         "--docker",
