@@ -20,8 +20,8 @@ FOR_VENV := python3 python3-venv
 FOR_DEMO := qemu-system-x86
 # Other programs that the integration tests hold results against.
 FOR_TESTS := apache2-utils cpio docker-registry git graphviz gzip kmod libarchive-tools mount openssl skopeo time zstd \
-    binutils dosfstools erofs-utils fdisk gdisk genisoimage mtools qemu-utils squashfs-tools u-boot-tools xorriso \
-    ovmf qemu-efi-aarch64 qemu-system-arm
+    binutils dosfstools e2fsprogs erofs-utils fdisk gdisk genisoimage mtools qemu-utils squashfs-tools u-boot-tools \
+    xfsprogs xorriso ovmf qemu-efi-aarch64 qemu-system-arm
 
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 

@@ -53,6 +53,13 @@ class Warned(NamedTuple):
     node: Node | None = None
 
 
+class OutputStarted(NamedTuple):
+    """A file of the user's that is not in place yet is about to be written; `size` in bytes."""
+
+    path: Path
+    size: int
+
+
 class OutputWritten(NamedTuple):
     """A file of the user's is in place; `fresh` is false if it already was, with the same content."""
 
@@ -79,6 +86,7 @@ Event = (
     | NodeFinished
     | NodeFailed
     | Warned
+    | OutputStarted
     | OutputWritten
     | BuildFinished
 )

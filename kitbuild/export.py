@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import json
 import os
+import shlex
 import stat
 import threading
 from collections.abc import Iterator
@@ -125,14 +126,16 @@ def _copy(part: Slice, source: int, out: BinaryIO, hashing: _Hashing) -> None:
     copied = 0
     if part.size >= _PIECE_BYTES:
         out.flush()
-        with suppress(OSError):  # across file systems, or into a pipe: the ordinary way below
-            while copied < part.size:
-                wanted = min(_STEP_BYTES, part.size - copied)
+        while copied < part.size:
+            wanted = min(_STEP_BYTES, part.size - copied)
+            try:
                 step = os.copy_file_range(source, out.fileno(), wanted, part.offset + copied)
-                if step == 0:
-                    break
-                hashing.update_from(source, part.offset + copied, step)
-                copied += step
+            except OSError:  # across file systems, or into a pipe: the ordinary way below
+                break
+            if step == 0:
+                break
+            hashing.update_from(source, part.offset + copied, step)
+            copied += step
     for offset in range(part.offset + copied, part.offset + part.size, _PIECE_BYTES):
         size = min(_PIECE_BYTES, part.offset + part.size - offset)
         piece = os.pread(source, size, offset)
@@ -229,9 +232,11 @@ def _new_file(path: Path) -> Iterator[BinaryIO]:
 
 def _hint(error: OSError, path: Path) -> str | None:
     if error.errno == errno.ENOENT:
-        return f"make the folder first: mkdir -p {path.parent}"
+        return f"make the folder first: mkdir -p {shlex.quote(str(path.parent))}"
     if error.errno in (errno.ENOSPC, errno.EDQUOT):
         return "free some space there, or choose another folder with `--dir`"
+    if error.errno in (errno.EFBIG, errno.EINVAL):
+        return "lower `--size`, or choose another folder with `--dir`: this one holds no file as large"
     if error.errno in (errno.EACCES, errno.EROFS):
         return "choose a folder you may write to with `--dir`"
     return None

@@ -36,13 +36,15 @@ class Target(NamedTuple):
     """What a system is made for.
 
     `architecture` is Go's name for it. `disk_bytes` is the size of disks the user asked for, 0 if they did not.
-    `loaders` are the boot loaders that the formats name, each a tree with its files at its top.
+    `loaders` are the boot loaders that the formats name, each a tree with its files at its top. `name` is that of the
+    outputs, for formats that hold one.
     """
 
     compression: Compression = "gzip"
     architecture: str = "amd64"
     disk_bytes: int = 0
     loaders: Mapping[str, Node] = MappingProxyType({})
+    name: str = "linuxkit"
 
 
 class System:

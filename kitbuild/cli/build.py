@@ -8,12 +8,13 @@ import time
 from argparse import ArgumentParser, Namespace, RawDescriptionHelpFormatter
 from collections.abc import Sequence
 from pathlib import Path
+from shlex import quote
 from typing import TYPE_CHECKING, NamedTuple
 
-from kitbuild.cli.configs import DEFAULT_FORMAT, Lowered, add_config_arguments, lowered
+from kitbuild.cli.configs import DEFAULT_FORMAT, Lowered, add_config_arguments, lowered, output_name
 from kitbuild.cli.linuxkit import add_linuxkit_flags, check_linuxkit_flags
 from kitbuild.errors import KitbuildError, UsageError
-from kitbuild.event import OutputWritten, Warned
+from kitbuild.event import OutputStarted, OutputWritten, Warned
 from kitbuild.registry import formats_named
 
 if TYPE_CHECKING:
@@ -70,7 +71,7 @@ def add(subparsers: _SubParsersAction[ArgumentParser]) -> None:
         "--output",
         "--o",
         metavar="FILE",
-        help="write one format that is a stream to FILE; `-` is stdout",
+        help="write a format of one file to FILE; `-` is stdout",
     )
     parser.add_argument("--no-cache", action="store_true", help="run every node, whatever the cache holds")
     parser.add_argument(
@@ -99,6 +100,7 @@ def run(arguments: Namespace) -> int:
         return _dry_run(arguments)
     check_folder(target.path("").parent)
     found = lowered(arguments, formats=target.formats)
+    _check_one_output(target, list(found.graph.outputs))
     kind = "json" if arguments.json else "quiet" if arguments.quiet else "auto"
     stream = sys.stdout if arguments.json else sys.stderr
     report = open_report(kind, verbosity=arguments.verbose, stream=stream)  # type: ignore[arg-type]
@@ -120,7 +122,7 @@ def check_folder(folder: Path) -> None:
             raise UsageError(f"expected a folder at `{folder}`, got a file", hint=choose)
     except FileNotFoundError as error:
         message = f"expected a folder at `{folder}`, got none"
-        raise UsageError(message, hint=f"make it first: mkdir -p {folder}") from error
+        raise UsageError(message, hint=f"make it first: mkdir -p {quote(str(folder))}") from error
     except OSError as error:
         raise UsageError(f"cannot use the folder `{folder}`: {error.strerror}", hint=choose) from error
 
@@ -146,20 +148,32 @@ def target_of(arguments: Namespace) -> Target:
         raise UsageError(
             f"expected `{streams[0]}` alone, got {len(formats)} formats", hint="build it by itself"
         )
-    if single and (arguments.name or arguments.dir):
-        raise UsageError("expected either `--output` or `--name` and `--dir`, got both")
-    if single and not streams:
-        raise UsageError(
-            f"expected a format that is one stream with `--output`, got `{names[0]}`",
-            hint="use `--format tar` or `docker`, or `--dir` and `--name` in place of `--output`",
-        )
-    if single == "-" and arguments.json:
-        raise UsageError("expected either `--json` or the output on stdout, got both")
+    if single:
+        _check_single(arguments, names)
     if arguments.name == "":
         raise UsageError("expected a name with `--name`, got none")
-    last = arguments.configs[-1]
-    name = arguments.name or ("moby" if last == "-" else Path(last).stem)
-    return Target(tuple(entry.name for entry in formats), (arguments.dir or Path()) / name, single)
+    base = (arguments.dir or Path()) / output_name(arguments)
+    return Target(tuple(entry.name for entry in formats), base, single)
+
+
+def _check_single(arguments: Namespace, names: Sequence[str]) -> None:
+    if arguments.name or arguments.dir:
+        raise UsageError("expected either `--output` or `--name` and `--dir`, got both")
+    if len(names) > 1:
+        raise UsageError(
+            f"expected one format with `--output`, got {len(names)}", hint="build them one after the other"
+        )
+    if arguments.output == "-" and arguments.json:
+        raise UsageError("expected either `--json` or the output on stdout, got both")
+
+
+def _check_one_output(target: Target, outputs: Sequence[str]) -> None:
+    if target.single and len(outputs) > 1:
+        raise UsageError(
+            f"expected a format of one file with `--output`, got `{target.formats[0]}`, which has "
+            f"{len(outputs)}",
+            hint="use `--dir` and `--name` in place of `--output`, or another format of `kitbuild formats`",
+        )
 
 
 def _build(arguments: Namespace, found: Lowered, *, target: Target, report: Report) -> None:
@@ -201,6 +215,8 @@ def _export(artifact: Artifact, path: Path, *, found: Lowered, report: Report) -
         _pour(artifact, found)
         return
     started = time.monotonic()
+    if export.in_place(path, artifact, found.store) is None:
+        report(OutputStarted(path, export.extents_of(artifact, found.store).size))
     written = export.export(artifact, path, store=found.store, notes=found.store)
     report(OutputWritten(path, written.digest, written.fresh, time.monotonic() - started))
 

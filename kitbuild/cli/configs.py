@@ -119,7 +119,13 @@ def lowered(
     system = lower(
         config,
         Sources(images, files, indexes),
-        target=Target(settings.compression, platform.architecture, disk_bytes_of(arguments), loaders),
+        target=Target(
+            settings.compression,
+            platform.architecture,
+            disk_bytes_of(arguments),
+            loaders,
+            output_name(arguments),
+        ),
         decompress_kernel=arguments.decompress_kernel,
         bill=_bill(arguments),
         linuxkit_compatible=settings.linuxkit_compatible,
@@ -137,10 +143,11 @@ def lowered(
 def _check_architecture(formats: Sequence[Format], platform: Platform) -> None:
     for output_format in formats:
         if output_format.loaders and platform.architecture not in output_format.loaders:
+            choices = " or ".join(f"`--arch {name}`" for name in output_format.loaders)
             raise UsageError(
                 f"expected an architecture that `{output_format.name}` has a boot loader for, "
                 f"got `{platform.architecture}`",
-                hint=f"choose `--arch {' or '.join(output_format.loaders)}`, or another of `kitbuild formats`",
+                hint=f"choose {choices}, or another of `kitbuild formats`",
             )
 
 
@@ -191,6 +198,13 @@ def _outputs(formats: Sequence[Format], system: System) -> dict[str, Node]:
                 )
             writers.setdefault(suffix, output_format.name)
     return outputs
+
+
+def output_name(arguments: Namespace) -> str:
+    """What the outputs are called: as asked for, else after the last config, LinuxKit's `moby` for stdin."""
+    last = arguments.configs[-1]
+    name: str | None = getattr(arguments, "name", None)
+    return name or ("moby" if last == "-" else Path(last).stem)
 
 
 def disk_bytes_of(arguments: Namespace) -> int:

@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Sequence
 
 from kitbuild.config.model import Config
-from kitbuild.errors import ConfigError
+from kitbuild.errors import ConfigError, Where
 from kitbuild.system import Format
 
 # COMMAND_LINE_SIZE of Linux on x86 and arm64 is 2048 with the NUL; what is longer the kernel cuts off unasked. We and
 # boot loaders put at most so many bytes around it: `BOOT_IMAGE=/boot/kernel`, `root=/dev/sr0`, `text` and
 # `initrd=/boot/ucode.cpio`, each with a space.
 MAX_CMDLINE_BYTES = 2047 - 67
+# What GRUB hands on as it is: it would put a backslash before other quotes, and before every backslash.
+_FOR_GRUB = re.compile(r"""(?:[^\\'"]|"[^\\'"]*")*""")
 
 
 def bootable_errors(config: Config, formats: Sequence[Format]) -> Iterator[ConfigError]:
@@ -48,3 +51,17 @@ def bootable_errors(config: Config, formats: Sequence[Format]) -> Iterator[Confi
             where=where,
             hint="write it in one line; in YAML `>-` folds several into one",
         )
+    elif not _FOR_GRUB.fullmatch(text):
+        yield from _unfit_for_grub(formats, where)
+
+
+def _unfit_for_grub(formats: Sequence[Format], where: Where) -> Iterator[ConfigError]:
+    for output_format in formats:
+        if any("grub" in names for names in output_format.loaders.values()):
+            yield ConfigError(
+                f"expected a kernel command line without `'` and `\\`, and with double quotes in pairs, for "
+                f"`{output_format.name}`",
+                where=where,
+                hint="leave them out: GRUB changes them; or make `raw-efi` or `uki`, which have no GRUB",
+            )
+            return

@@ -13,10 +13,12 @@ from kitbuild.event import (
     NodeFailed,
     NodeFinished,
     NodeStarted,
+    OutputStarted,
+    OutputWritten,
 )
 from kitbuild.node import Node
 from kitbuild.report.lines import LinesReport
-from kitbuild.report.text import human_seconds, plural, printable
+from kitbuild.report.text import human_seconds, human_size, plural, printable
 
 if TYPE_CHECKING:
     from rich.console import RenderableType
@@ -25,6 +27,8 @@ if TYPE_CHECKING:
 # More running nodes than this are only counted: the picture must fit above a prompt.
 _MOST_SHOWN = 8
 _REDRAWS_PER_SECOND = 8
+# An output smaller than this is in place before anybody wonders.
+_LARGE_BYTES = 1 << 28
 
 
 class _Progress(NamedTuple):
@@ -33,6 +37,8 @@ class _Progress(NamedTuple):
     total: int = 0
     done: int = 0
     running: tuple[tuple[Node, float], ...] = ()
+    # What is being written, and since when.
+    writing: tuple[str, float] | None = None
 
     def started(self, node: Node, now: float) -> _Progress:
         return self._replace(running=(*self._without(node), (node, now)))
@@ -65,8 +71,12 @@ class ConsoleReport(LinesReport):
             case NodeStarted(node, _):
                 self._progress = self._progress.started(node, time.monotonic())
                 self._show()
-            case BuildFinished():
+            case BuildFinished() | OutputWritten():
                 self._hide()
+            case OutputStarted(path, size) if size >= _LARGE_BYTES:
+                text = f"writing {path}, {human_size(size)}"
+                self._progress = self._progress._replace(writing=(text, time.monotonic()))
+                self._show()
         super().__call__(event)
 
     def write(self, text: str) -> None:
@@ -112,6 +122,9 @@ class ConsoleReport(LinesReport):
         from rich.text import Text
 
         progress, now = self._progress, time.monotonic()
+        if progress.writing is not None:
+            text, started = progress.writing
+            return Text(f"  {printable(text)}  {human_seconds(now - started)}", no_wrap=True)
         lines = [
             Text(
                 f"  {printable(node.name)}  {human_seconds(now - started)}", no_wrap=True, overflow="ellipsis"

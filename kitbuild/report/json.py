@@ -27,6 +27,7 @@ from kitbuild.event import (
     NodeFailed,
     NodeFinished,
     NodeStarted,
+    OutputStarted,
     OutputWritten,
     Warned,
 )
@@ -67,6 +68,8 @@ def facts_of(event: Event) -> dict[str, Any]:
             return {"event": "node-failed", **_failure(event)}
         case Warned(message, warning_node):
             return {"event": "warned", "message": message, **_node(warning_node)}
+        case OutputStarted(path, size):
+            return {"event": "output-started", "path": str(path), "size": size}
         case OutputWritten(path, digest, fresh, seconds):
             facts = {"path": str(path), "digest": digest.oci, "size": digest.size}
             return {"event": "output-written", **facts, "fresh": fresh, "seconds": seconds}

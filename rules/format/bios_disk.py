@@ -4,21 +4,20 @@ from __future__ import annotations
 
 from typing import Any, NamedTuple
 
-from kitbuild.errors import RuleError
 from kitbuild.extents import Extents, Literal, Zeros
 from kitbuild.node import Node
 from kitbuild.rule import Input, Rule, Work
 from kitbuild.rules.format import boot
+from kitbuild.rules.format.disk_size import MEBIBYTE, disk_size, round_up, title
 from kitbuild.rules.format.reading import loader_content
 from kitbuild.rules.layout import boot_config, fat, mbr, syslinux
 from kitbuild.rules.layout.fat_directory import ARCHIVE, HIDDEN, READ_ONLY, SYSTEM
 from kitbuild.system import System
 
-_MEBIBYTE, _GIBIBYTE = 1 << 20, 1 << 30
 # SYSLINUX's own altmbr.bin is one byte shorter than a boot record's code: that byte says which partition to start.
 _ALTERNATIVE_CODE_BYTES = 439
 # How much LinuxKit's images have beyond kernel and initrd in the file system, and beyond that on the disk.
-_ROOM_BYTES, _AROUND_BYTES = 1 * _MEBIBYTE, 4 * _MEBIBYTE
+_ROOM_BYTES, _AROUND_BYTES = 1 * MEBIBYTE, 4 * MEBIBYTE
 _LOADER_ATTRIBUTES = READ_ONLY | HIDDEN | SYSTEM | ARCHIVE
 
 
@@ -69,24 +68,12 @@ def _sizes(sizes: dict[str, int], options: BiosDiskOptions) -> tuple[int, int]:
     """The size of the disk and of the file system on it, in bytes."""
     start = mbr.FIRST_SECTOR * mbr.SECTOR
     least = fat.size_for(sizes)
-    if options.disk_bytes:
-        disk = options.disk_bytes
-        if disk < start + least:
-            raise RuleError(
-                f"expected a disk of at least {start + least} bytes for kernel and initrd, got {disk}",
-                hint="raise `--size`",
-            )
-    elif options.default_bytes:
-        disk = max(options.default_bytes, _rounded(start + least, _GIBIBYTE))
-    else:
-        usual = _rounded(_rounded(sizes["kernel"] + sizes["initrd.img"] + _ROOM_BYTES, 1024), _MEBIBYTE)
-        volume = max(usual, _rounded(least, _MEBIBYTE))
-        return volume + _AROUND_BYTES, volume
-    return disk, (disk - start) // mbr.SECTOR * mbr.SECTOR
-
-
-def _rounded(size: int, unit: int) -> int:
-    return -(-size // unit) * unit
+    disk = disk_size(start + least, asked=options.disk_bytes, default=options.default_bytes)
+    if disk:
+        return disk, (disk - start) // mbr.SECTOR * mbr.SECTOR
+    usual = round_up(sizes["kernel"] + sizes["initrd.img"] + _ROOM_BYTES, MEBIBYTE)
+    volume = max(usual, round_up(least, MEBIBYTE))
+    return volume + _AROUND_BYTES, volume
 
 
 RULE: Rule[Any] = Rule(
@@ -107,7 +94,7 @@ RULE: Rule[Any] = Rule(
 
 def bios_disk(system: System, *, default_bytes: int = 0) -> Node:
     """The raw disk; `default_bytes` is its size if none was asked for, 0 for as small as LinuxKit's raw-bios."""
-    name = f"BIOS disk of {default_bytes} bytes" if default_bytes else "BIOS disk"
+    name = title("BIOS disk", asked=system.target.disk_bytes, default=default_bytes)
     options = BiosDiskOptions(boot.cmdline(system), system.target.disk_bytes, default_bytes)
     # As LinuxKit: the code that is told its partition for raw-bios, the one that looks for the active one else.
     code = "mbr.bin" if default_bytes else "altmbr.bin"

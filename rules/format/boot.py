@@ -15,7 +15,7 @@ from kitbuild.system import Part, System
 def initrd(system: System) -> Node:
     """The initrd without microcode: a segment for every part."""
     pieces = tuple(_segment(system, part) for part in system.parts if part.in_initrd)
-    return system.once("initrd", lambda: Node("initrd", JOIN, JoinOptions(), {"pieces": pieces}))
+    return system.once("initrd", lambda: Node("initrd", JOIN, JoinOptions(aligned=True), {"pieces": pieces}))
 
 
 def initrd_with_microcode(system: System) -> Node:
@@ -25,7 +25,7 @@ def initrd_with_microcode(system: System) -> Node:
     name = "initrd with microcode"
     # An uncompressed segment behind it must start on four bytes.
     pieces = (_boot_file(system, "ucode.cpio", alignment=4), initrd(system))
-    return system.once(name, lambda: Node(name, JOIN, JoinOptions(), {"pieces": pieces}))
+    return system.once(name, lambda: Node(name, JOIN, JoinOptions(aligned=True), {"pieces": pieces}))
 
 
 def boot_files(system: System) -> Mapping[str, Node]:

@@ -9,14 +9,14 @@ from collections.abc import Mapping
 from typing import Any, NamedTuple
 
 from kitbuild.errors import RuleError
-from kitbuild.extents import Extents, Literal, Part, padding
+from kitbuild.extents import Extents, Literal
 from kitbuild.node import Node
 from kitbuild.rule import Input, NoOptions, Rule, Work
+from kitbuild.rules.format.archive import archive
 from kitbuild.rules.format.compression import deflate, tools
 from kitbuild.rules.format.stored import stored
-from kitbuild.rules.layout import gnu_tar, gzip, ovf, qcow2, ustar, vhd, vhdx, vmdk
+from kitbuild.rules.layout import gnu_tar, gzip, ovf, qcow2, vhd, vhdx, vmdk
 from kitbuild.system import MTIME, System
-from kitbuild.tree import Entry
 
 # A disk for clouds and hypervisors as LinuxKit makes it, if nobody asks for another size.
 DISK_BYTES = 1 << 30
@@ -25,8 +25,12 @@ _SECONDS = MTIME // 1_000_000_000
 _GIB = 1 << 30
 # A size of eleven octal digits; OVF allows no other way to write one.
 _USTAR_BYTES = 1 << 33
-# The names inside an OVA, and that of the machine until somebody gives it another.
-_MACHINE = "kitbuild"
+
+
+class OvaOptions(NamedTuple):
+    """What the machine and the files in the archive are called."""
+
+    name: str
 
 
 class VhdOptions(NamedTuple):
@@ -51,7 +55,7 @@ def _vmdk(work: Work[NoOptions]) -> Extents:
     return stored(vmdk.pieces(_disk(work), deflate=deflate(), read=work.read), work)
 
 
-def _ova(work: Work[NoOptions]) -> Extents:
+def _ova(work: Work[OvaOptions]) -> Extents:
     """The descriptor first, then the disk. No manifest: its digest would cost another reading of the disk."""
     image = work.extents(work.artifact("image"))
     if image.size >= _USTAR_BYTES:
@@ -59,13 +63,10 @@ def _ova(work: Work[NoOptions]) -> Extents:
             f"expected a VMDK of less than 8 GiB in an OVA, got {image.size} bytes",
             hint="choose the format `vmdk`",
         )
-    disk = f"{_MACHINE}-disk1.vmdk"
-    text = ovf.descriptor(name=_MACHINE, disk=disk, disk_bytes=_disk(work).size, file_bytes=image.size)
-    parts: list[Part] = []
-    for name, content in ((f"{_MACHINE}.ovf", Extents.of([Literal(text)])), (disk, image)):
-        header = ustar.header(Entry(name, "file", 0o644, mtime=MTIME), {}, size=content.size)
-        parts += [Literal(header), *content.parts, padding(content.size, ustar.BLOCK)]
-    return Extents.of([*parts, Literal(ustar.TRAILER)])
+    name = work.options.name
+    disk = f"{name}-disk1.vmdk"
+    text = ovf.descriptor(name=name, disk=disk, disk_bytes=_disk(work).size, file_bytes=image.size)
+    return archive({f"{name}.ovf": Extents.of([Literal(text)]), disk: image})
 
 
 def _gcp(work: Work[NoOptions]) -> Extents:
@@ -75,8 +76,8 @@ def _gcp(work: Work[NoOptions]) -> Extents:
             f"expected a disk of whole GiB for Compute Engine, got {disk.size} bytes",
             hint=f"build with `--size {-(-disk.size // _GIB)}G`",
         )
-    archive = gnu_tar.single("disk.raw", disk, seconds=_SECONDS)
-    return stored(gzip.pieces(archive, deflate=deflate(), read=work.read), work)
+    member = gnu_tar.single("disk.raw", disk, seconds=_SECONDS)
+    return stored(gzip.pieces(member, deflate=deflate(), read=work.read), work)
 
 
 def _disk(work: Work[Any]) -> Extents:
@@ -135,7 +136,7 @@ OVA: Rule[Any] = Rule(
     name="format/ova",
     version=1,
     summary="put a disk and what describes its machine into one archive",
-    options=NoOptions,
+    options=OvaOptions,
     inputs={**_INPUTS, "image": Input("extents")},
     output="extents",
     run=_ova,
@@ -177,7 +178,7 @@ def as_ova(system: System, disk: Node) -> Node:
     """The disk as a machine that VMware and VirtualBox import, around the VMDK that both may share."""
     name = f"{disk.name}: OVA"
     inputs = {"disk": (disk,), "image": (as_vmdk(system, disk),)}
-    return system.once(name, lambda: Node(name, OVA, NoOptions(), inputs))
+    return system.once(name, lambda: Node(name, OVA, OvaOptions(system.target.name), inputs))
 
 
 def as_gcp(system: System, disk: Node) -> Node:

@@ -9,21 +9,20 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any, NamedTuple
 
-from kitbuild.errors import RuleError
 from kitbuild.extents import Extents
 from kitbuild.node import Node
 from kitbuild.rule import Input, Rule, Work
 from kitbuild.rules.format import boot
+from kitbuild.rules.format.disk_size import MEBIBYTE, disk_size, round_up, title
 from kitbuild.rules.format.reading import head
 from kitbuild.rules.format.uki import uki
 from kitbuild.rules.layout import boot_config, efi_kernel, fat, gpt
 from kitbuild.system import System
 
-_MEBIBYTE, _GIBIBYTE = 1 << 20, 1 << 30
 # How much larger than its files LinuxKit makes the partition with GRUB, and how much larger than that any disk.
-_ROOM_BYTES, _AROUND_BYTES = 1 * _MEBIBYTE, 4 * _MEBIBYTE
+_ROOM_BYTES, _AROUND_BYTES = 1 * MEBIBYTE, 4 * MEBIBYTE
 # The table at the front, and its copy at the back.
-_TABLES_BYTES = 2 * _MEBIBYTE
+_TABLES_BYTES = 2 * MEBIBYTE
 
 
 class EfiDiskOptions(NamedTuple):
@@ -53,20 +52,12 @@ def run(work: Work[EfiDiskOptions]) -> Extents:
 
 def _sizes(sizes: Mapping[str, int], options: EfiDiskOptions) -> tuple[int, int]:
     """The size of the file system and of the disk around it, in bytes."""
-    least = _up(fat.size_for(sizes), _MEBIBYTE)
-    if options.disk_bytes:
-        disk = options.disk_bytes
-        if disk < least + _TABLES_BYTES:
-            raise RuleError(
-                f"expected a disk of at least {least + _TABLES_BYTES} bytes for kernel and initrd, got {disk}",
-                hint="raise `--size`",
-            )
-    elif options.default_bytes:
-        disk = max(options.default_bytes, _up(least + _TABLES_BYTES, _GIBIBYTE))
-    else:
-        volume = max(_up(_usual_bytes(sizes), _MEBIBYTE), least)
-        return volume, volume + _AROUND_BYTES
-    return (disk - _TABLES_BYTES) // _MEBIBYTE * _MEBIBYTE, disk
+    least = round_up(fat.size_for(sizes), MEBIBYTE)
+    disk = disk_size(least + _TABLES_BYTES, asked=options.disk_bytes, default=options.default_bytes)
+    if disk:
+        return (disk - _TABLES_BYTES) // MEBIBYTE * MEBIBYTE, disk
+    volume = max(round_up(_usual_bytes(sizes), MEBIBYTE), least)
+    return volume, volume + _AROUND_BYTES
 
 
 def _usual_bytes(sizes: Mapping[str, int]) -> int:
@@ -76,10 +67,6 @@ def _usual_bytes(sizes: Mapping[str, int]) -> int:
     data = sum(sizes.values())
     table_sectors = (data // gpt.SECTOR // 8 + 2) * 4 // gpt.SECTOR
     return data + (32 + 2 * table_sectors) * gpt.SECTOR
-
-
-def _up(size: int, unit: int) -> int:
-    return -(-size // unit) * unit
 
 
 RULE: Rule[Any] = Rule(
@@ -129,7 +116,7 @@ def _program(system: System) -> str:
 
 
 def _disk(system: System, name: str, files: Mapping[str, Node], *, default_bytes: int) -> Node:
-    name = f"{name} of {default_bytes} bytes" if default_bytes else name
+    name = title(name, asked=system.target.disk_bytes, default=default_bytes)
     options = EfiDiskOptions(
         tuple(files), system.target.architecture, system.target.disk_bytes, default_bytes
     )

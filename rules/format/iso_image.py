@@ -127,7 +127,10 @@ def _add_grub(image: _Image, work: Work[IsoOptions]) -> None:
         image.put(mark, Extents.of([]))
     fat_image = _efi_image(work.extents(work.artifact("grub")), options.efi, mark)
     image.put(_EFI_IMAGE, fat_image)
-    image.boots.append(iso9660.Boot(_EFI_IMAGE, fat_image.size // 512 & 0xFFFF, is_efi=True, is_hidden=True))
+    sectors = fat_image.size // 512
+    # 16 bits; more than they can say is all there are.
+    sectors = sectors if sectors <= 0xFFFF else 0
+    image.boots.append(iso9660.Boot(_EFI_IMAGE, sectors, is_efi=True, is_hidden=True))
 
 
 def _identity(image: _Image, config: bytes) -> str:
@@ -189,8 +192,12 @@ def _tools(_options: Any) -> Mapping[str, str]:
 
     spec = find_spec("pycdlib")
     assert spec is not None and spec.origin is not None
-    found = Path(spec.origin).parent.parent.glob("pycdlib-*.dist-info")
-    return {"pycdlib": " ".join(sorted(path.name for path in found))}
+    found = [path.stem for path in Path(spec.origin).parent.parent.glob("pycdlib-*.dist-info")]
+    if len(found) == 1:
+        return {"pycdlib": found[0]}
+    from importlib.metadata import version
+
+    return {"pycdlib": f"pycdlib-{version('pycdlib')}"}
 
 
 RULE: Rule[Any] = Rule(

@@ -5,11 +5,14 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import Any, NamedTuple
 
-from kitbuild.extents import Extents, Literal, concat
+from kitbuild.extents import Extents, Literal, concat, padding
 from kitbuild.rule import Input, Rule, Work
 from kitbuild.rules.format.stored import stored
 from kitbuild.rules.layout.ustar import pieces
 from kitbuild.tree import Entry
+
+_BLOCK_BYTES = 4096
+_LARGE_BYTES = 1 << 20
 
 
 class MembersOptions(NamedTuple):
@@ -49,19 +52,35 @@ RULE: Rule[Any] = Rule(
 
 
 class JoinOptions(NamedTuple):
-    """`tail` is what follows the last piece: a tar's trailer, perhaps with a last member."""
+    """`tail` is what follows the last piece: a tar's trailer, perhaps with a last member.
+
+    With `aligned`, zeros go before every piece that is large enough for a copy to share its blocks.
+    """
 
     tail: bytes = b""
+    aligned: bool = False
 
 
 def _join(work: Work[JoinOptions]) -> Extents:
-    joined = concat(work.extents(piece) for piece in work.artifacts("pieces"))
+    joined = concat(_placed(work))
     return Extents.of([*joined.parts, Literal(work.options.tail)])
+
+
+def _placed(work: Work[JoinOptions]) -> Iterator[Extents]:
+    position = 0
+    for artifact in work.artifacts("pieces"):
+        piece = work.extents(artifact)
+        if work.options.aligned and piece.size >= _LARGE_BYTES:
+            gap = padding(position, _BLOCK_BYTES)
+            yield Extents.of([gap])
+            position += gap.size
+        yield piece
+        position += piece.size
 
 
 JOIN: Rule[Any] = Rule(
     name="format/join",
-    version=1,
+    version=2,
     summary="put pieces one after another",
     options=JoinOptions,
     inputs={"pieces": Input("extents", many=True)},

@@ -2,12 +2,13 @@
 
     oci-layout  index.json  blobs/sha256/<hex>: the manifest, the config, the layers
 
-The image is called `latest` in the layout, and `kitbuild:latest` where `docker load` looks for a name.
+The image is called `latest` in the layout, and NAME:latest after the outputs where `docker load` looks for a name.
 Source: OCI image-spec 1.1: image-layout.md, image-index.md, manifest.md, config.md, annotations.md.
 """
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
@@ -21,10 +22,8 @@ from kitbuild.system import MTIME, Compression, Format, System
 
 _MEDIA_TYPE = "application/vnd.oci.image"
 _SUFFIXES: Mapping[Compression, str] = {"gzip": "+gzip", "zstd": "+zstd", "none": ""}
-_NAMES = {
-    "io.containerd.image.name": "docker.io/library/kitbuild:latest",
-    "org.opencontainers.image.ref.name": "latest",
-}
+# What a name may be made of wherever images have one.
+_UNFIT = re.compile(r"[^a-z0-9]+")
 # What Docker's format starts.
 _ENTRYPOINT = ["/bin/rc.init"]
 # More than Docker and the kernel's overlay stack on each other.
@@ -32,8 +31,9 @@ _MOST_LAYERS = 125
 
 
 class OciOptions(NamedTuple):
-    """`parts` are the names of the layers, in their order; `architecture` is Go's name."""
+    """`name` is that of the image, `parts` those of the layers in their order; `architecture` is Go's name."""
 
+    name: str
     architecture: str
     compression: Compression
     parts: tuple[str, ...]
@@ -95,7 +95,10 @@ def _manifest(options: OciOptions, config: bytes, layers: Sequence[_Layer]) -> A
 def _index(options: OciOptions, manifest: bytes) -> Any:
     descriptor = _descriptor("manifest.v1+json", Digest.of(manifest))
     descriptor["platform"] = {"architecture": options.architecture, "os": "linux"}
-    descriptor["annotations"] = _NAMES
+    descriptor["annotations"] = {
+        "io.containerd.image.name": f"docker.io/library/{options.name}:latest",
+        "org.opencontainers.image.ref.name": "latest",
+    }
     return {"schemaVersion": 2, "mediaType": f"{_MEDIA_TYPE}.index.v1+json", "manifests": [descriptor]}
 
 
@@ -130,11 +133,17 @@ RULE: Rule[Any] = Rule(
 )
 
 
+def _repository(name: str) -> str:
+    """The name of the outputs as an image may be called."""
+    return _UNFIT.sub("-", name.lower()).strip("-") or "linuxkit"
+
+
 def _outputs(system: System) -> Mapping[str, Node]:
     parts = [part for part in system.parts if part.in_initrd]
     layers = [layer(system, part) for part in parts]
     target = system.target
-    options = OciOptions(target.architecture, target.compression, tuple(part.name for part in parts))
+    names = tuple(part.name for part in parts)
+    options = OciOptions(_repository(target.name), target.architecture, target.compression, names)
     inputs = {
         "layers": tuple(found.file for found in layers),
         "descriptions": tuple(found.description for found in layers),

@@ -110,7 +110,10 @@ def _ramdisk(work: Work[RamdiskOptions]) -> Extents:
     """The initrd as it is: the kernel unpacks it."""
     extents = work.extents(work.artifact("initrd"))
     if extents.size > work.options.most_bytes:
-        raise RuleError(f"expected an initrd of at most {work.options.most_bytes} bytes, got {extents.size}")
+        raise RuleError(
+            f"expected an initrd of at most {work.options.most_bytes} bytes, got {extents.size}",
+            hint="leave an image out: U-Boot loads it into the board's memory beside the kernel",
+        )
     front = header(_content(extents, work), kind="ramdisk", name="initrd", seconds=_SECONDS)
     return Extents.of([Literal(front), *extents.parts])
 

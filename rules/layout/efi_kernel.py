@@ -44,8 +44,10 @@ def _described(head: bytes, found: int | None) -> tuple[str, str]:
         return "a compressed one", "build with `--decompress-kernel`"
     if head.startswith(b"\x7fELF"):
         return "an ELF file", "give the kernel's boot image (`bzImage` or `Image`) instead of `vmlinux`"
-    if _is_x86(head) or head[56:60] == b"ARM\x64":
+    if _is_x86(head):
         return "one without", "build the kernel with CONFIG_EFI_STUB=y, or choose a BIOS format"
+    if head[56:60] == b"ARM\x64":
+        return "one without", "build the kernel with CONFIG_EFI_STUB=y"
     return "a file that is no kernel", "give a kernel built with CONFIG_EFI_STUB=y"
 
 

@@ -205,7 +205,8 @@ def _inode(entry: Entry, size: int, *, links: int, mtime: int, position: int, bl
     head = _head(is_compact, attributes)
     is_inline = tail > 0 and head + tail <= BLOCK
     room = BLOCK - position % BLOCK
-    if head + (tail if is_inline else 0) > room:
+    # At the start of a block there is nothing better to move to: attributes may run over its end.
+    if room < BLOCK and head + (tail if is_inline else 0) > room:
         position += room
     blocks = size // BLOCK if is_inline else _up(size, BLOCK) // BLOCK
     return _Inode(entry, links, size, attributes, is_compact, is_inline, position, block, blocks)

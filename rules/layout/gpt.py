@@ -30,6 +30,8 @@ _HEADER_BYTES = 92
 _REVISION = 0x00010000
 _PROTECTIVE = 0xEE
 _MAX_NAME = 36
+# What offsets in files can say.
+_LIMIT_BYTES = 1 << 63
 
 
 class Partition(NamedTuple):
@@ -58,6 +60,8 @@ def disk(
     start = FIRST_SECTOR * SECTOR
     needed = start + partition.size + (_TABLE_SECTORS + 1) * SECTOR
     size = size or -(-needed // _MEBIBYTE) * _MEBIBYTE
+    if size >= _LIMIT_BYTES:
+        raise RuleError(f"expected a disk of less than 8 EiB, got {size} bytes", hint="lower `--size`")
     if size < needed:
         raise RuleError(
             f"expected a disk of at least {needed} bytes for its partition, got {size}",

@@ -252,15 +252,14 @@ class _Draft:
         iso.inodes = []
         output = io.BytesIO()
         iso.write_fp(output)
-        metadata = bytearray(output.getvalue())
-        size = size or len(metadata)
+        size = size or output.tell()
         descriptors = [iso.pvd] + ([iso.joliet_vd] if iso.joliet_vd else [])
         for descriptor in descriptors:
-            _stamp(metadata, descriptor.extent_location() * SECTOR, size // SECTOR)
+            _stamp(output, descriptor.extent_location() * SECTOR, size // SECTOR)
         # What was looked up is remembered for all volumes together, and would keep this one in memory.
         iso._find_iso_record.cache_clear()
         iso._find_joliet_record.cache_clear()
-        return bytes(metadata), places, size
+        return output.getvalue(), places, size
 
     def _place(self) -> tuple[dict[str, int], int]:
         """Moves every file to where it shall be; gives the places and where the last one ends, 0 without any."""
@@ -325,10 +324,12 @@ def _records(root: Any, entries: Mapping[str, Entry], encoding: str) -> Iterator
                     directories.append((record, name, directory, entry))
 
 
-def _stamp(metadata: bytearray, offset: int, sectors: int) -> None:
+def _stamp(metadata: io.BytesIO, offset: int, sectors: int) -> None:
     """Puts the size of the volume and its dates into the descriptor at `offset`. Source: ECMA-119, 8.4."""
-    metadata[offset + 80 : offset + 88] = struct.pack("<I", sectors) + struct.pack(">I", sectors)
+    metadata.seek(offset + 80)
+    metadata.write(struct.pack("<I", sectors) + struct.pack(">I", sectors))
     date = time.strftime("%Y%m%d%H%M%S00", time.gmtime(MTIME // _NANO)).encode() + b"\0"
     never = b"0" * 16 + b"\0"
     # Creation, modification, expiration, effective.
-    metadata[offset + 813 : offset + 881] = date + date + never + date
+    metadata.seek(offset + 813)
+    metadata.write(date + date + never + date)

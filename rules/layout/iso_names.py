@@ -82,7 +82,9 @@ def _joliet(entry: Entry) -> _Fit:
     units = _NOT_JOLIET.sub("_", entry.path.rpartition("/")[2]).encode("utf-16-be")
 
     def fit(number: str) -> str:
-        # What a cut leaves of a character outside the basic plane goes too.
-        return units[: 2 * (_JOLIET - len(number))].decode("utf-16-be", "ignore") + number
+        # What a cut leaves of a character goes too. pycdlib counts bytes of UTF-8, the specification UTF-16 units.
+        room = _JOLIET - len(number)
+        name = units[: 2 * room].decode("utf-16-be", "ignore")
+        return name.encode()[:room].decode("utf-8", "ignore") + number
 
     return fit

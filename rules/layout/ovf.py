@@ -15,6 +15,7 @@ _PROCESSOR, _MEMORY, _SCSI, _NETWORK, _DISK = 3, 4, 6, 10, 17
 
 def descriptor(*, name: str, disk: str, disk_bytes: int, file_bytes: int) -> bytes:
     """The descriptor of the machine `name`; `disk` is the VMDK's file, `disk_bytes` what it is to the machine."""
+    name, disk = (_escaped(text) for text in (name, disk))
     return f"""<?xml version="1.0" encoding="UTF-8"?>
 <Envelope xmlns="http://schemas.dmtf.org/ovf/envelope/1" xmlns:ovf="http://schemas.dmtf.org/ovf/envelope/1" \
 xmlns:rasd="http://schemas.dmtf.org/wbem/wscim/1/cim-schema/2/CIM_ResourceAllocationSettingData" \
@@ -52,7 +53,13 @@ ovf:format="http://www.vmware.com/interfaces/specifications/vmdk.html#streamOpti
 {_items()}    </VirtualHardwareSection>
   </VirtualSystem>
 </Envelope>
-""".encode()
+""".encode("utf-8", "backslashreplace")
+
+
+def _escaped(text: str) -> str:
+    for character, entity in (("&", "&amp;"), ("<", "&lt;"), (">", "&gt;"), ('"', "&quot;")):
+        text = text.replace(character, entity)
+    return text
 
 
 def _items() -> str:

@@ -54,13 +54,12 @@ def _dynamic(disk: Extents, footer: bytes) -> Iterator[Part]:
     position = start + 4 * entries
     bitmap = Literal(b"\xff" * (_BLOCK // _SECTOR // 8))
     for each in used:
-        for number in each:
-            offset = number * _BLOCK
-            size = min(_BLOCK, disk.size - offset)
+        start, stop = each.start * _BLOCK, min(each.stop * _BLOCK, disk.size)
+        for block in disk.cut(start, stop - start).chunks(_BLOCK):
             yield Zeros(data - _SECTOR - position)
             yield bitmap
-            yield from disk.cut(offset, size).parts
-            yield Zeros(_BLOCK - size)
+            yield from block.parts
+            yield Zeros(_BLOCK - block.size)
             position = data + _BLOCK
             data = position + _PAGE
     yield padding(position, _SECTOR)

@@ -23,12 +23,13 @@ _HEADER_BYTES = 60
 _HEADER_END = b"`\n"
 # A package has three members; deb(5) lets others come whose names begin with an underscore.
 _MOST_MEMBERS = 16
+_HINT = "fetch the package again, or give its unpacked folder in its place"
 _VERSION = b"2."
 _VERSION_BYTES = 64
 # The largest package there is (firmware, kernels with their symbols) stays below; past this limit it is a bomb.
 _MAX_BYTES = 2 << 30
-# Decompressors give all that comes out of what goes in, and few bytes can be a thousand times as many: small bites.
-_BITE_BYTES = 4 << 10
+# Decompressors give all that comes out of what goes in, and a byte of zstd can be 32,000: small bites.
+_BITE_BYTES = 256
 # What dpkg writes with wants 64 MiB for xz -9; others up to four times as much.
 _XZ_MEMORY_BYTES = 256 << 20
 _ZSTD_WINDOW_BYTES = 1 << 27
@@ -65,12 +66,15 @@ _KINDS: Mapping[str, Callable[[], _Stream]] = {".gz": _gzip, ".xz": _xz, ".zst":
 
 def run(work: Work[NoOptions]) -> Tree:
     """The package's tree; raises RuleError for what is no package, is broken, or is packed in another way."""
-    blob = work.artifact("package").digest
-    name, data = _data(Slice(blob, 0, blob.size), work)
-    suffix = name.removeprefix("data.tar")
-    if suffix:
-        data = _decompressed(data, _KINDS[suffix], work, name=name)
-    return index(data, work, complete=True)
+    try:
+        blob = work.artifact("package").digest
+        name, data = _data(Slice(blob, 0, blob.size), work)
+        suffix = name.removeprefix("data.tar")
+        if suffix:
+            data = _decompressed(data, _KINDS[suffix], work, name=name)
+        return index(data, work, complete=True)
+    except RuleError as error:
+        raise RuleError(error.message, hint=error.hint or _HINT) from error
 
 
 def _data(package: Slice, work: Work[Any]) -> tuple[str, Slice]:

@@ -162,10 +162,11 @@ def test_ova_unpacks_to_a_vmdk_of_the_disk(tmp_path: Path) -> None:
     raw = written(kept(disk_of(100 * MIB)), tmp_path / "raw")
     vmdk = BENCH.run(rules.VMDK, disk=kept(disk_of(100 * MIB)))
     archive = written(
-        BENCH.run(rules.OVA, disk=kept(disk_of(100 * MIB)), image=vmdk), tmp_path / "machine.ova"
+        BENCH.run(rules.OVA, rules.OvaOptions("machine"), disk=kept(disk_of(100 * MIB)), image=vmdk),
+        tmp_path / "machine.ova",
     )
 
     subprocess.run(["tar", "xf", archive, "-C", tmp_path], check=True)
 
-    qemu_img("compare", "-f", "vmdk", "-F", "raw", tmp_path / "kitbuild-disk1.vmdk", raw)
-    assert (tmp_path / "kitbuild.ovf").read_text().startswith("<?xml")
+    qemu_img("compare", "-f", "vmdk", "-F", "raw", tmp_path / "machine-disk1.vmdk", raw)
+    assert (tmp_path / "machine.ovf").read_text().startswith("<?xml")

@@ -58,9 +58,11 @@ def small_files(count: int) -> Iterator[tuple[tarfile.TarInfo, Any]]:
 class _Repeated(io.RawIOBase):
     def __init__(self, block: bytes, size: int) -> None:
         self._block, self._left = block, size
+        self._position = 0
 
     def read(self, size: int = -1) -> bytes:
-        piece = self._block[: min(size, self._left)]
+        piece = self._block[self._position : self._position + min(size, self._left)]
+        self._position = (self._position + len(piece)) % len(self._block)
         self._left -= len(piece)
         return piece
 

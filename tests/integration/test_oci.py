@@ -95,7 +95,7 @@ def facts(folder: Path) -> dict[str, Any]:
 
 
 def test_kitbuild_takes_it_as_an_image(site: Site) -> None:
-    site.write("two.yml", "init:\n  - kitbuild:latest\n")
+    site.write("two.yml", "init:\n  - linuxkit:latest\n")
 
     site.run("build", "--format", "tar", "--no-sbom", "--images", "linuxkit-oci.tar", "two.yml")
 

@@ -12,6 +12,8 @@ from kitbuild.tree import Entry, Kind
 _NAMES = st.one_of(
     st.sampled_from("ab-~."),
     st.text(st.characters(exclude_characters="/\0", codec="utf-8"), min_size=1, max_size=9),
+    # Long in characters, in bytes, and in units of UTF-16.
+    st.sampled_from(["x" * 255, "é" * 64, "漢" * 85, "😀" * 63, "a" * 60 + "ü" * 9, "\U0010ffff"]),
 ).filter(lambda name: name not in (".", ".."))
 _TARGETS = st.text(st.characters(exclude_characters="\0", codec="utf-8"), min_size=1, max_size=30)
 _XATTRS = st.dictionaries(

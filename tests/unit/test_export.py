@@ -399,6 +399,27 @@ def test_writing_into_memory_needs_no_file_at_all(store: MemoryStore) -> None:
     assert digest == Digest.of(b"a\0\0\0")
 
 
+def test_hash_that_cannot_go_on_is_an_error_and_no_file(
+    store: MemoryStore, folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("kitbuild.export._STEP_BYTES", MEBIBYTE)
+    artifact = extents(store, Slice(put(store, LARGE), 0, 3 * MEBIBYTE))
+    real, calls = os.dup, []
+
+    def dup(descriptor: int) -> int:
+        calls.append(descriptor)
+        if len(calls) == 2:
+            raise OSError(errno.EMFILE, "too many open files")
+        return real(descriptor)
+
+    monkeypatch.setattr("os.dup", dup)
+
+    with pytest.raises(KitbuildError, match="too many open files"):
+        export(artifact, folder / "out", store=store, notes=store)
+
+    assert list(folder.iterdir()) == []
+
+
 @pytest.mark.parametrize(
     "order", [["zeros", "text"], ["text", "zeros"], ["zeros"], ["text", "zeros", "text", "zeros", "large"]]
 )

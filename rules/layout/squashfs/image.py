@@ -176,12 +176,10 @@ class _Writing:
         assert tree.entries[0].path == "", "a tree with its root"
         for entry in tree:
             # What is below `a` comes before `a0`, but not before `a-b`.
-            while self._open and self._innermost().end <= entry.path:
+            while len(self._open) > 1 and self._innermost().end <= entry.path:
                 self._close()
             if entry.kind == "directory":
-                # Nothing sorts behind this: the root ends with the tree.
-                end = entry.path + "0" if entry.path else "\U0010ffff"
-                self._open[entry.path] = _Open(entry, self._number(), end, [])
+                self._open[entry.path] = _Open(entry, self._number(), entry.path + "0", [])
             else:
                 name = self._linked(entry) if self._links else self._file(entry)
                 self._list(entry.path, name)

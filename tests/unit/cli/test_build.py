@@ -63,7 +63,7 @@ def test_path_of_an_output_is_the_name_and_what_follows_it() -> None:
         (["-f", "tar", "-f", "docker"], "expected `"),
         (["-o", "x", "--name", "y"], "expected either `--output` or `--name` and `--dir`"),
         (["-o", "x", "--dir", "y"], "expected either `--output` or `--name` and `--dir`"),
-        (["-o", "x", "-f", "kernel+initrd"], "expected a format that is one stream with `--output`"),
+        (["-o", "x", "-f", "raw-efi,iso"], "expected one format with `--output`, got 2"),
         (["-o", "-", "--json"], "expected either `--json` or the output on stdout"),
         (["--name", ""], "expected a name with `--name`"),
     ],

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+
 import pytest
 
 from kitbuild.config.bootable import MAX_CMDLINE_BYTES, bootable_errors
@@ -48,6 +50,18 @@ def test_what_a_boot_loader_cannot_start_is_refused(text: str, message: str) -> 
     assert message == error.message
     assert error.hint
     assert not errors(text, PLAIN)
+
+
+@pytest.mark.parametrize("cmdline", ["it's", 'say "hi', "a\\", "b=\\x41", "d='q r'", 'e="\\""'])
+def test_what_grub_would_change_is_refused_for_grub_alone(cmdline: str) -> None:
+    grub = Format("iso", "", lambda system: {}, loaders={"amd64": ("grub",)}, boots=True)
+    text = kernel(json.dumps(cmdline))
+
+    (error,) = errors(text, BOOTING, grub)
+
+    assert error.message.endswith("with double quotes in pairs, for `iso`")
+    assert not errors(text, BOOTING)
+    assert not errors(kernel(json.dumps('a=b "c d"=e f="g h"')), grub)
 
 
 def test_mistake_in_the_command_line_is_told_with_its_place() -> None:

@@ -86,11 +86,11 @@ def test_vhd_is_fixed_unless_asked_otherwise() -> None:
 def test_ova_is_a_descriptor_and_the_disk_it_describes() -> None:
     vmdk_artifact = BENCH.run(rules.VMDK, disk=kept(DISK))
 
-    image = made(rules.OVA, image=vmdk_artifact)
+    image = made(rules.OVA, rules.OvaOptions("a&b"), image=vmdk_artifact)
 
     with tarfile.open(fileobj=io.BytesIO(image.at(0, image.size))) as archive:
         text, disk = archive.getmembers()
-        assert ["kitbuild.ovf", "kitbuild-disk1.vmdk"] == [text.name, disk.name]
+        assert ["a&b.ovf", "a&b-disk1.vmdk"] == [text.name, disk.name]
         descriptor, content = archive.extractfile(text), archive.extractfile(disk)
         assert descriptor is not None
         assert content is not None

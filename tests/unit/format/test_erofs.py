@@ -140,6 +140,17 @@ def test_extended_attributes_stay() -> None:
     assert (dict(large), bytes(100)) == (found["z"].xattrs, found["z"].content)
 
 
+@pytest.mark.parametrize("length", [4000, 4100, 20_000])
+def test_root_may_have_many_attributes(length: int) -> None:
+    xattrs = (("user.large", b"x" * length),)
+
+    bench = Bench()
+    tree = bench.put([ROOT._replace(xattrs=xattrs)])
+    image = bench.bytes_of(bench.run(erofs.RULE, erofs.ErofsOptions("test"), tree=tree))
+
+    assert dict(xattrs) == Image(image).entries()[""].xattrs
+
+
 def test_attributes_without_a_place_are_left_out_with_a_word() -> None:
     bench = Bench()
     xattrs = (("com.example", b"1"), ("system.nfs4_acl", b"2"), ("user.a", b"3"))
@@ -285,7 +296,9 @@ def trees(draw: st.DrawFn) -> list[Entry]:
             files.append(path)
             entry = entry._replace(content=draw(st.sampled_from(_CONTENTS)))
         elif kind == "symlink":
-            entry = entry._replace(target=name * draw(st.integers(1, 900)))
+            entry = entry._replace(
+                target=name * draw(st.integers(1, 4095 // len(name.encode("utf-8", "surrogateescape"))))
+            )
         entries[path] = entry
     return list(entries.values())
 

@@ -65,7 +65,9 @@ def archive(
         tar = bench.run(layer.TAR, layer.LayerTarOptions(keeps_boot), tree=bench.put(part))
         files.append(bench.run(compress.RULE, compress.CompressOptions(compression), file=tar))
         descriptions.append(bench.run(layer.DESCRIBE, NoOptions(), tar=tar, layer=files[-1]))
-    options = oci.OciOptions("arm64", compression, tuple(f"part {number}" for number in range(len(files))))
+    options = oci.OciOptions(
+        "system", "arm64", compression, tuple(f"part {number}" for number in range(len(files)))
+    )
     return bench.bytes_of(bench.run(oci.RULE, options, layers=files, descriptions=descriptions))
 
 
@@ -167,7 +169,7 @@ def test_more_layers_than_engines_take_are_worth_a_word() -> None:
     bench = Bench()
     tar = bench.run(layer.TAR, layer.LayerTarOptions(), tree=bench.put([directory("a")]))
     description = bench.run(layer.DESCRIBE, NoOptions(), tar=tar, layer=tar)
-    options = oci.OciOptions("amd64", "none", ("a",) * 126)
+    options = oci.OciOptions("system", "amd64", "none", ("a",) * 126)
 
     bench.run(oci.RULE, options, layers=[tar] * 126, descriptions=[description] * 126)
 
@@ -179,18 +181,19 @@ def test_every_part_of_the_root_file_system_has_a_layer_of_its_own() -> None:
         return Part(name, Node(f"{name}: tree", root.RULE, root.RootOptions(())), "", "", in_initrd=in_initrd)
 
     system = System(
-        (part("one"), part("boot", in_initrd=False), part("two")), target=Target("zstd", "riscv64")
+        (part("one"), part("boot", in_initrd=False), part("two")),
+        target=Target("zstd", "riscv64", name="My System.2-"),
     )
 
     (output,) = oci.FORMAT.outputs(system).values()
 
-    assert oci.OciOptions("riscv64", "zstd", ("one", "two")) == output.options
+    assert oci.OciOptions("my-system-2", "riscv64", "zstd", ("one", "two")) == output.options
     assert ["one: layer", "two: layer"] == [node.name for node in output.inputs["layers"]]
 
 
 def test_fixed_parts_give_fixed_bytes() -> None:
     assert archive(compression="none") == archive(compression="none", bench=Bench(BENCH.store))
     assert (
-        "a2c7f56ca8982d92ef4a10873d2d58e8ba7e62c641f4de3d31d3774dec911696"
+        "9b22e658f32d06a1f17b056d7285b0ba2cc43f8118c162771905c5c5f4abbaeb"
         == hashlib.sha256(archive(compression="none")).hexdigest()
     )

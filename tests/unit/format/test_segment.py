@@ -346,7 +346,7 @@ def test_tar_of_kernel_and_initrd_holds_what_there_is() -> None:
 
 def test_tar_of_files_has_headers_padding_and_trailer() -> None:
     files = [kept(Extents.of([Literal(b"k" * 700)])), kept(Extents.of([]))]
-    options = tar_kernel_initrd.MembersOptions(("kernel", "cmdline"))
+    options = tar_kernel_initrd.ArchiveOptions(("kernel", "cmdline"))
 
     archive = BENCH.bytes_of(BENCH.run(tar_kernel_initrd.RULE, options, files=files))
 

@@ -30,12 +30,13 @@ def test_grub_config_with_and_without_an_initrd() -> None:
 @pytest.mark.parametrize(
     ("cmdline", "written"),
     [
-        ("a=$b", "a='$'b"),
-        ("a;b", "a';'b"),
-        ("a={b}", "a='{'b'}'"),
-        ("#a &&b", "'#'a '&&'b"),
-        ('a="b c"', 'a="b c"'),
-        ("a\\b", "a\\b"),
+        ("a=$b", "'a=$b'"),
+        ("a;b  c", "'a;b'  c"),
+        ("a={b}", "'a={b}'"),
+        ("#a &&b", "'#a' '&&b'"),
+        ('a="b c" d', 'a="b c" d'),
+        ('dyndbg="file a.c +p; file b.c +p" x', "'dyndbg=file a.c +p; file b.c +p' x"),
+        ('"a=$b c"', "'a=$b c'"),
     ],
 )
 def test_what_means_something_in_grubs_scripts_is_quoted(cmdline: str, written: str) -> None:

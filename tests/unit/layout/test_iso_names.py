@@ -102,7 +102,7 @@ def test_names_are_allowed_and_unique(names: list[str]) -> None:
     assert len(names) + 1 == len(set(iso.values())) == len(set(joliet.values()))
     assert all(re.fullmatch(r"/[A-Z0-9_]{1,30}\.[A-Z0-9_]{0,10};1", iso[name]) for name in names)
     assert all(
-        re.fullmatch(r"/[^/\0-\x1f*:;?\\]+", joliet[name]) and len(joliet[name].encode("utf-16-be")) <= 130
+        re.fullmatch(r"/[^/\0-\x1f*:;?\\]+", joliet[name]) and len(joliet[name].encode()) <= 65
         for name in names
     )
 

@@ -16,6 +16,7 @@ from kitbuild.event import (
     NodeFailed,
     NodeFinished,
     NodeStarted,
+    OutputStarted,
     OutputWritten,
     Warned,
 )
@@ -44,10 +45,11 @@ FAILED = NodeFailed(
 PLAIN_FAILED = NodeFailed(SEGMENT, RuleError("no space"))
 WARNED = Warned("the clock is wrong")
 NODE_WARNED = Warned("no kernel modules", IMAGE)
+WRITING = OutputStarted(Path("out/disk.raw"), 100 << 30)
 WRITTEN = OutputWritten(Path("out/linuxkit-initrd.img"), DIGEST, True, 0.1)
 UP_TO_DATE = WRITTEN._replace(fresh=False)
 FINISHED = BuildFinished(ran=1, cached=1, failed=0, left=0, seconds=0.42)
-ALL: tuple[Event, ...] = (STARTED, CACHED, RUN, DONE, FAILED, WARNED, NODE_WARNED, WRITTEN, FINISHED)
+ALL: tuple[Event, ...] = (STARTED, CACHED, RUN, DONE, FAILED, WARNED, NODE_WARNED, WRITING, WRITTEN, FINISHED)
 
 
 class Terminal(io.StringIO):

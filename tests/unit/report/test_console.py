@@ -38,6 +38,18 @@ def test_running_nodes_and_progress_are_drawn() -> None:
     assert "1 of 2 nodes" in text
 
 
+def test_large_output_is_drawn_while_it_is_written() -> None:
+    stream = Terminal()
+    report = ConsoleReport(stream, verbosity=0)
+
+    tell(report, events.STARTED, events.RUN, events.DONE, events.FINISHED, events.WRITING, events.WRITTEN)
+    report.close()
+
+    text = without_styles(stream.getvalue())
+    assert "writing out/disk.raw, 100 GiB  0.0" in text
+    assert text.index("writing out/disk.raw") < text.index("linuxkit-initrd.img")
+
+
 def test_cursor_is_given_back() -> None:
     stream = Terminal()
     report = ConsoleReport(stream, verbosity=0)

@@ -75,6 +75,11 @@ def told(*happened: Event) -> list[dict[str, Any]]:
             id="warning of a node",
         ),
         pytest.param(
+            events.WRITING,
+            {"event": "output-started", "path": "out/disk.raw", "size": 100 << 30},
+            id="large output",
+        ),
+        pytest.param(
             events.UP_TO_DATE,
             {
                 "event": "output-written",
@@ -106,6 +111,7 @@ def test_every_event_is_a_line_in_order() -> None:
         "node-failed",
         "warned",
         "warned",
+        "output-started",
         "output-written",
         "build-finished",
     ]
