@@ -240,8 +240,8 @@ def machine_of(prefix: str | Path, name: str, scratch: Path, **settings: Any) ->
 
 
 def format_of(target: str) -> tuple[str, str] | None:
-    """The prefix and the format of an existing file that is named as the file of a format is, else nothing."""
-    if not Path(target).is_file():
+    """The prefix and the format of what is named like a format's file and is no prefix of files, else nothing."""
+    if Path(f"{target}-cmdline").exists():
         return None
     endings = [(form.ending, name) for name, form in FORMATS.items() if target.endswith(form.ending)]
     if not endings:

@@ -254,6 +254,11 @@ class _Lowering:
             message = f"{self._title}: cannot read `{error.filename or folder}`: {error.strerror}"
             raise UsageError(message, hint=self._hint) from error
         taken = [path for wanted in self._loader.files for path in assemble.chosen(wanted, paths).values()]
+        if not taken and any(path.suffix == ".deb" for path in folder.iterdir()):
+            raise UsageError(
+                f"{self._title}: expected its files in `{folder}`, got packages",
+                hint=f"name them: `--boot-loader {self._name}={folder}/A.deb+{folder}/B.deb`",
+            )
         self._files.update((path, self._file(folder / path, path)) for path in dict.fromkeys(taken))
 
 

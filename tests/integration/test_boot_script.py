@@ -149,8 +149,8 @@ def test_a_file_is_of_the_format_its_name_ends_with(file: str, name: str, tmp_pa
     assert (str(tmp_path / "system"), name) == found
 
 
-def test_what_is_no_file_is_a_prefix(tmp_path: Path) -> None:
-    (tmp_path / "note").touch()
+def test_what_files_begin_with_is_a_prefix_however_it_ends(tmp_path: Path) -> None:
+    (tmp_path / "system.iso-cmdline").touch()
 
     assert format_of(str(tmp_path / "system.iso")) is None
     assert format_of(str(tmp_path / "note")) is None

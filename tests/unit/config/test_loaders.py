@@ -244,6 +244,16 @@ def test_whole_disks_are_not_searched(tmp_path: Path, monkeypatch: pytest.Monkey
     assert error.hint == "name the folder below it that has the files"
 
 
+def test_folder_of_packages_is_told_how_to_name_them(tmp_path: Path) -> None:
+    (tmp_path / "grub.deb").write_bytes(b"!<arch>\n")
+
+    error = refused(str(tmp_path))
+
+    assert f"boot loader grub: expected its files in `{tmp_path}`, got packages" == error.message
+    assert error.hint is not None
+    assert "--boot-loader grub=" in error.hint
+
+
 def test_folders_are_searched_to_a_certain_depth(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(module, "_MOST_FOLDERS_DEEP", 1)
     for path in ("one/grub.efi", "one/two/bootx64.efi"):
