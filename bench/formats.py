@@ -23,7 +23,7 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 
-from run import MEGABYTE, Bench, Figure
+from run import MEGABYTE, Bench, Figure, told
 
 EXAMPLES = Path(__file__).parents[1] / "examples"
 RUNS = 3
@@ -109,13 +109,8 @@ def main() -> int:
     )
     known = [each["name"] for each in listed if "amd64" in (each["architectures"] or ["amd64"])]
     chosen = arguments.formats.split(",") if arguments.formats else known
-    missed = 0
     with tempfile.TemporaryDirectory(prefix="kitbuild-bench-") as folder:
-        bench = Bench(Path(folder), RUNS)
-        for figure in figures(bench, arguments.megabytes, chosen):
-            mark = "" if figure.fits() else "  MISSED"
-            missed += not figure.fits()
-            print(f"{figure.name:40} {figure.value:9.2f} {figure.unit:6} {figure.limit}{mark}", flush=True)
+        missed = told(figures(Bench(Path(folder), RUNS), arguments.megabytes, chosen))
     return 1 if missed and arguments.check else 0
 
 

@@ -13,56 +13,26 @@ from typing import Any, NamedTuple
 from kitbuild.errors import RuleError
 from kitbuild.extents import Slice
 from kitbuild.rule import Work
+from kitbuild.rules.layout import decompression
+from kitbuild.rules.layout.decompression import BITE_BYTES, Stream
 
 # Kernels with everything built in stay below 200 MiB; past this limit it is a bomb.
 _MAX_BYTES = 1 << 30
-# zstandard gives all that comes out of what goes in, and 4 bytes can be a block of 128 KiB: small bites.
-_BITE_BYTES = 4 << 10
-# The window `zstd --ultra -22` uses, which the kernel's makefiles ask for, is 128 MiB.
-_ZSTD_WINDOW_BYTES = 1 << 27
-# xz with the kernel's settings wants as much as its dictionary of 32 MiB, others up to 64.
-_XZ_MEMORY_BYTES = 256 << 20
 
 _HEAD_BYTES = 0x250
 _HINT = "build without `--decompress-kernel`"
 
 
-class _Stream(NamedTuple):
-    """A decompressor (`decompress`, `eof`) and what it raises for broken input."""
-
-    decompressor: Any
-    error: type[Exception]
-
-
 class _Kind(NamedTuple):
     magic: bytes
     name: str
-    opened: Callable[[], _Stream] | None = None
-
-
-def _gzip() -> _Stream:
-    import zlib
-
-    return _Stream(zlib.decompressobj(16 + zlib.MAX_WBITS), zlib.error)
-
-
-def _xz() -> _Stream:
-    import lzma
-
-    return _Stream(lzma.LZMADecompressor(lzma.FORMAT_XZ, memlimit=_XZ_MEMORY_BYTES), lzma.LZMAError)
-
-
-def _zstd() -> _Stream:
-    import zstandard
-
-    decompressor = zstandard.ZstdDecompressor(max_window_size=_ZSTD_WINDOW_BYTES)
-    return _Stream(decompressor.decompressobj(), zstandard.ZstdError)
+    opened: Callable[[], Stream] | None = None
 
 
 _KINDS = (
-    _Kind(b"\x1f\x8b", "gzip", _gzip),
-    _Kind(b"\xfd7zXZ\0", "xz", _xz),
-    _Kind(b"\x28\xb5\x2f\xfd", "zstd", _zstd),
+    _Kind(b"\x1f\x8b", "gzip", decompression.gzip),
+    _Kind(b"\xfd7zXZ\0", "xz", decompression.xz),
+    _Kind(b"\x28\xb5\x2f\xfd", "zstd", decompression.zstd),
     _Kind(b"BZh", "bzip2"),
     _Kind(b"\x5d\0\0", "lzma"),
     _Kind(b"\x89LZO", "lzo"),
@@ -124,11 +94,11 @@ def _refusal(kernel: Slice, payload: Slice, kind: _Kind | None) -> str:
 
 def _bites(payload: Slice, work: Work[Any]) -> Iterator[bytes]:
     for piece in work.pieces(payload):
-        for start in range(0, len(piece), _BITE_BYTES):
-            yield piece[start : start + _BITE_BYTES]
+        for start in range(0, len(piece), BITE_BYTES):
+            yield piece[start : start + BITE_BYTES]
 
 
-def _plain(stream: _Stream, name: str, bites: Iterator[bytes]) -> Iterator[bytes]:
+def _plain(stream: Stream, name: str, bites: Iterator[bytes]) -> Iterator[bytes]:
     """What comes out of the first stream of the payload; the kernel's makefiles put its length behind it."""
     for bite in bites:
         try:

@@ -10,11 +10,13 @@ Source: deb(5), ar(5); RFC 1952 (gzip), RFC 8878 (zstd), the .xz file format.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
-from typing import Any, NamedTuple
+from typing import Any
 
 from kitbuild.errors import RuleError
 from kitbuild.extents import Slice
 from kitbuild.rule import Input, NoOptions, Rule, Work
+from kitbuild.rules.layout import decompression
+from kitbuild.rules.layout.decompression import BITE_BYTES, Stream
 from kitbuild.rules.unpack.index import index
 from kitbuild.tree import Tree
 
@@ -28,40 +30,13 @@ _VERSION = b"2."
 _VERSION_BYTES = 64
 # The largest package there is (firmware, kernels with their symbols) stays below; past this limit it is a bomb.
 _MAX_BYTES = 2 << 30
-# Decompressors give all that comes out of what goes in, and a byte of zstd can be 32,000: small bites.
-_BITE_BYTES = 256
-# What dpkg writes with wants 64 MiB for xz -9; others up to four times as much.
-_XZ_MEMORY_BYTES = 256 << 20
-_ZSTD_WINDOW_BYTES = 1 << 27
 
 
-class _Stream(NamedTuple):
-    """A decompressor (`decompress`, `eof`, `unused_data`) and what it raises for broken input."""
-
-    decompressor: Any
-    error: type[Exception]
-
-
-def _gzip() -> _Stream:
-    import zlib
-
-    return _Stream(zlib.decompressobj(16 + zlib.MAX_WBITS), zlib.error)
-
-
-def _xz() -> _Stream:
-    import lzma
-
-    return _Stream(lzma.LZMADecompressor(lzma.FORMAT_XZ, memlimit=_XZ_MEMORY_BYTES), lzma.LZMAError)
-
-
-def _zstd() -> _Stream:
-    import zstandard
-
-    decompressor = zstandard.ZstdDecompressor(max_window_size=_ZSTD_WINDOW_BYTES)
-    return _Stream(decompressor.decompressobj(), zstandard.ZstdError)
-
-
-_KINDS: Mapping[str, Callable[[], _Stream]] = {".gz": _gzip, ".xz": _xz, ".zst": _zstd}
+_KINDS: Mapping[str, Callable[[], Stream]] = {
+    ".gz": decompression.gzip,
+    ".xz": decompression.xz,
+    ".zst": decompression.zstd,
+}
 
 
 def run(work: Work[NoOptions]) -> Tree:
@@ -118,7 +93,7 @@ def _members(package: Slice, work: Work[Any]) -> Iterator[tuple[str, Slice]]:
     raise RuleError(f"expected a package of at most {_MOST_MEMBERS} members, got more")
 
 
-def _decompressed(packed: Slice, opened: Callable[[], _Stream], work: Work[Any], *, name: str) -> Slice:
+def _decompressed(packed: Slice, opened: Callable[[], Stream], work: Work[Any], *, name: str) -> Slice:
     with work.writer() as writer:
         for piece in _plain(opened(), name, _bites(packed, work)):
             if writer.size + len(piece) > _MAX_BYTES:
@@ -130,11 +105,11 @@ def _decompressed(packed: Slice, opened: Callable[[], _Stream], work: Work[Any],
 
 def _bites(packed: Slice, work: Work[Any]) -> Iterator[bytes]:
     for piece in work.pieces(packed):
-        for start in range(0, len(piece), _BITE_BYTES):
-            yield piece[start : start + _BITE_BYTES]
+        for start in range(0, len(piece), BITE_BYTES):
+            yield piece[start : start + BITE_BYTES]
 
 
-def _plain(stream: _Stream, name: str, bites: Iterator[bytes]) -> Iterator[bytes]:
+def _plain(stream: Stream, name: str, bites: Iterator[bytes]) -> Iterator[bytes]:
     decompressor = stream.decompressor
     for bite in bites:
         # dpkg writes one stream and nothing behind it.
