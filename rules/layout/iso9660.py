@@ -246,9 +246,9 @@ class _Draft:
         iso.enhanced_vd = None
         iso.force_consistency()
         places, size = self._place()
-        self._describe()
         # Without files pycdlib's own size holds: everything is metadata.
         iso.pvd.space_size = min(places.values()) // SECTOR if places else iso.pvd.space_size
+        self._describe(iso.pvd.space_size)
         iso.inodes = []
         output = io.BytesIO()
         iso.write_fp(output)
@@ -279,19 +279,23 @@ class _Draft:
             position += length
         return places, position + -position % SECTOR
 
-    def _describe(self) -> None:
-        """Gives every directory record its time, and its Rock Ridge records what the entry says."""
+    def _describe(self, first: int) -> None:
+        """Gives every directory record its time, and its Rock Ridge records what the entry says.
+
+        What has no content is said to be in sector `first`, behind all metadata: some programs look for none before.
+        """
         attributes = rock_ridge.Attributes(self._entries)
         files = {path: attributes.file(entry) for path, entry in self._entries.items()}
-        named = {self._iso_paths[path]: file for path, file in files.items()}
-        for record, file in _records(self._iso.pvd.root_directory_record(), named, "ascii"):
-            record.date = attributes.date(file.mtime)
-            if record.rock_ridge is not None:
-                attributes.put(record.rock_ridge, file)
-        if self._joliet_paths:
-            named = {joliet: files[path] for path, joliet in self._joliet_paths.items()}
-            for record, file in _records(self._iso.joliet_vd.root_directory_record(), named, "utf-16-be"):
+        iso = {self._iso_paths[path]: file for path, file in files.items()}
+        joliet = {self._joliet_paths[path]: files[path] for path in self._joliet_paths}
+        trees = [(self._iso.pvd, iso, "ascii"), (self._iso.joliet_vd, joliet, "utf-16-be")]
+        for descriptor, named, encoding in trees if joliet else trees[:1]:
+            for record, file in _records(descriptor.root_directory_record(), named, encoding):
                 record.date = attributes.date(file.mtime)
+                if not record.is_dir() and not record.data_length:
+                    record.set_data_location(first, first)
+                if record.rock_ridge is not None:
+                    attributes.put(record.rock_ridge, file)
 
 
 def _in_order(paths: Mapping[str, str]) -> list[str]:

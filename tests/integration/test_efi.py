@@ -140,7 +140,7 @@ def test_disk_with_grub_holds_kernel_and_initrd(built: Built) -> None:
 
     assert built.kernel == file_of(disk, "kernel")
     assert built.initrd == file_of(disk, "initrd.img")
-    assert b"linux /kernel console=ttyS0 '$'x text\n" in file_of(disk, "EFI/BOOT/grub.cfg")
+    assert b"linux /kernel console=ttyS0 '$x' text\n" in file_of(disk, "EFI/BOOT/grub.cfg")
     assert file_of(disk, "boot/grub/grub.cfg") == file_of(disk, "EFI/BOOT/grub.cfg")
     assert b"GRUB" in file_of(disk, LOADER[built.architecture])
 
@@ -170,7 +170,7 @@ def test_disk_that_is_too_small_is_refused_before_anything_is_written(tmp_path: 
     finished = site.run("build", "--format", "raw-efi", "--size", "2M", "linuxkit.yml", status=1)
 
     assert "expected a disk of at least" in finished.stderr
-    assert "raise `--size`" in finished.stderr
+    assert "give `--size 3M` or more" in finished.stderr
     assert [] == list(site.folder.glob("linuxkit-*"))
 
 

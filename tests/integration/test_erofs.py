@@ -105,7 +105,7 @@ def read(folder: Path) -> dict[str, Entry]:
             content = Digest.of(path.read_bytes())
             entry = entry._replace(content=Slice(content, 0, content.size) if content.size else None)
         elif kind == "symlink":
-            entry = entry._replace(target=str(path.readlink()))
+            entry = entry._replace(target=os.readlink(path))  # noqa: PTH115
         elif kind in ("char", "block"):
             entry = entry._replace(device=(os.major(status.st_rdev), os.minor(status.st_rdev)))
         found[name] = entry

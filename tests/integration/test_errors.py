@@ -304,7 +304,7 @@ def test_layout_that_is_not_there_is_told(site: Site) -> None:
         ),
         pytest.param(
             ["--format", "floppy", "linuxkit.yml"],
-            "error: expected a format, got `floppy`\nhint: choose from docker, ",
+            "error: expected a format, got `floppy`\nhint: choose from aws, docker, ",
             id="unknown format",
         ),
         pytest.param(
@@ -314,7 +314,7 @@ def test_layout_that_is_not_there_is_told(site: Site) -> None:
         ),
         pytest.param(
             ["--output", "-", "-f", "kernel+initrd", "-f", "tar-kernel-initrd", "linuxkit.yml"],
-            "error: expected a format that is one stream with `--output`, got `kernel+initrd`\n",
+            "error: expected one format with `--output`, got 2\n",
             id="output of two formats",
         ),
         pytest.param(
@@ -600,3 +600,15 @@ def test_failed_build_keeps_the_outputs_of_the_last_good_one(built: Site) -> Non
     error(built, "build", "linuxkit.yml", status=1)
 
     assert built.outputs() == before
+
+
+def test_output_takes_a_format_of_one_file_and_no_other(site: Site) -> None:
+    said = error(site, "build", "--output", "x", "-f", "kernel+initrd", "linuxkit.yml")
+
+    site.run("build", "--output", "one.oci", "-f", "oci", "linuxkit.yml")
+
+    assert said.startswith(
+        "error: expected a format of one file with `--output`, got `kernel+initrd`, which has 3\n"
+    )
+    assert not (site.folder / "x").exists()
+    assert (site.folder / "one.oci").stat().st_size > 0

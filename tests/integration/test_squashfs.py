@@ -159,7 +159,7 @@ def seen_of(path: Path, inodes: dict[int, set[str]]) -> Seen:
         status.st_gid,
         status.st_mtime_ns // 10**9,
         hashlib.sha256(path.read_bytes()).hexdigest() if kind == "file" else "",
-        str(path.readlink()) if kind == "symlink" else "",
+        os.readlink(path) if kind == "symlink" else "",  # noqa: PTH115
         (os.major(status.st_rdev), os.minor(status.st_rdev)) if kind in ("char", "block") else (0, 0),
         tuple((name, os.getxattr(path, name, follow_symlinks=False)) for name in names),
         frozenset(inodes[status.st_ino]),

@@ -12,9 +12,9 @@ from kitbuild.tree import Entry, Kind
 _NAMES = st.one_of(
     st.sampled_from("ab-~."),
     st.text(st.characters(exclude_characters="/\0", codec="utf-8"), min_size=1, max_size=9),
-    # Long in characters, in bytes, and in units of UTF-16.
-    st.sampled_from(["x" * 255, "é" * 64, "漢" * 85, "😀" * 63, "a" * 60 + "ü" * 9, "\U0010ffff"]),
 ).filter(lambda name: name not in (".", ".."))
+# In characters, in bytes, and in units of UTF-16.
+_LONG_NAMES = st.sampled_from(["x" * 255, "é" * 64, "漢" * 85, "😀" * 63, "a" * 60 + "ü" * 9, "\U0010ffff"])
 _TARGETS = st.text(st.characters(exclude_characters="\0", codec="utf-8"), min_size=1, max_size=30)
 _XATTRS = st.dictionaries(
     st.sampled_from(["user.a", "trusted.b", "security.c", "system.d"]), st.binary(max_size=5), max_size=2
@@ -25,13 +25,16 @@ _TIMES = st.one_of(st.integers(-(10**18), 10**19), st.integers(0, 4 * 10**18))
 
 
 @st.composite
-def whole_trees(draw: st.DrawFn, contents: Sequence[Slice | None]) -> list[Entry]:
+def whole_trees(
+    draw: st.DrawFn, contents: Sequence[Slice | None], *, has_long_names: bool = True
+) -> list[Entry]:
     """Entries of one tree, hard links among them; their files hold one of the contents each."""
+    names = st.one_of(_NAMES, _LONG_NAMES) if has_long_names else _NAMES
     entries = {"": draw(_entries("", "directory", contents))}
     for _ in range(draw(st.integers(0, 15))):
         folders = [path for path, entry in entries.items() if entry.kind == "directory"]
         parent = draw(st.sampled_from(folders))
-        path = (parent + "/" if parent else "") + draw(_NAMES)
+        path = (parent + "/" if parent else "") + draw(names)
         if path not in entries:
             entries[path] = draw(_entries(path, draw(st.sampled_from(_KINDS)), contents))
     files = [path for path, entry in entries.items() if entry.kind == "file"]

@@ -34,11 +34,11 @@ ROOT = [
     Entry("null", "char", 0o666, mtime=MTIME, device=(1, 3)),
 ]
 GOLDEN = {
-    "root": "b82e7734a3ee7eaf",
-    "bios": "f59901efcd41e627",
-    "efi": "fa4c51f8f2b89f84",
+    "root": "8b496d6e32561871",
+    "bios": "547b83b3ebf2659c",
+    "efi": "851a8766c2cf2f12",
     "initrd": "e5572cea679d57e0",
-    "hybrid": "f623425ce4f515c4",
+    "hybrid": "31db085d92fe253a",
 }
 FROM_ROOT = IsoOptions("LinuxKit", joliet=True, kernel="boot/kernel", cmdline="quiet root=/dev/sr0")
 FROM_INITRD = IsoOptions(

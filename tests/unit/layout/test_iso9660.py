@@ -124,7 +124,7 @@ def test_image_is_what_it_was() -> None:
     image = image_of(volume(tree, label="TEST", joliet=True), BENCH)
 
     assert (
-        "17793118a9be4d835213b2f761776f28480c363476ab36377228d1d87049b64d"
+        "16835f697882094874ba7227b50f9c3526ef991cd27ef7b7db1f337dcacaa8ef"
         == hashlib.sha256(image).hexdigest()
     )
 
