@@ -215,8 +215,11 @@ def _export(artifact: Artifact, path: Path, *, found: Lowered, report: Report) -
         _pour(artifact, found)
         return
     started = time.monotonic()
-    if export.in_place(path, artifact, found.store) is None:
-        report(OutputStarted(path, export.extents_of(artifact, found.store).size))
+    there = export.in_place(path, artifact, found.store)
+    if there is not None:
+        report(OutputWritten(path, there, False, time.monotonic() - started))
+        return
+    report(OutputStarted(path, export.extents_of(artifact, found.store).size))
     written = export.export(artifact, path, store=found.store, notes=found.store)
     report(OutputWritten(path, written.digest, written.fresh, time.monotonic() - started))
 

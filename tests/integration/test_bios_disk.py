@@ -92,4 +92,4 @@ def test_it_starts_from_every_kind_of_file_system_and_size_of_clusters(
 ) -> None:
     prefix = disk(tmp_path, "--size", size)
 
-    booted_format(prefix, "raw-bios", HELLO, interface=interface)
+    assert HELLO in booted_format(prefix, "raw-bios", HELLO, interface=interface)

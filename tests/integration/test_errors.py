@@ -589,8 +589,11 @@ def test_build_does_not_need_its_streams(site: Site, redirection: str) -> None:
 
 
 def test_error_that_cannot_be_told_has_its_status_all_the_same(site: Site) -> None:
-    site.run("build", "nope.yml", status=2, shell='"$@" 2>&-')
-    site.run("build", "nope.yml", status=2, shell='"$@" 2>/dev/full')
+    closed = site.run("build", "nope.yml", status=2, shell='"$@" 2>&-')
+    full = site.run("build", "nope.yml", status=2, shell='"$@" 2>/dev/full')
+
+    assert (2, 2) == (closed.status, full.status)
+    assert {} == site.outputs()
 
 
 def test_failed_build_keeps_the_outputs_of_the_last_good_one(built: Site) -> None:
