@@ -14,9 +14,10 @@ result that was lost is a miss and nothing worse.
 
 from __future__ import annotations
 
+import math
 import os
 import stat
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from contextlib import AbstractContextManager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -97,12 +98,25 @@ class DirectoryStore:
         present = self.blobs.present
         return {digest for digest in digests if not present(digest)}
 
+    def distance(self, digests: Iterable[Digest]) -> float:
+        """0.0 or infinite: what is not here is nowhere."""
+        present = self.blobs.present
+        return 0.0 if all([present(digest) for digest in digests]) else math.inf
+
+    def fetch(self, digests: Iterable[Digest]) -> set[Digest]:
+        """Those that are not here."""
+        return self.missing(digests)
+
+    def results(self, keys: Sequence[Key]) -> list[Result | None]:
+        """What each of `keys` led to; its content counts as used now."""
+        return [self.result(key) for key in keys]
+
     def result(self, key: Key) -> Result | None:
         """What `key` led to; its content counts as used now."""
         content = self.index.value(result_name(key))
         result = None if content is None else decode_result(content)
         if result is not None:
-            self.missing(result.content())
+            self.missing((*result.content(), *result.dense))
         return result
 
     def record(self, key: Key, result: Result) -> None:

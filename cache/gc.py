@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import hashlib
 import os
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from pathlib import Path
@@ -17,7 +17,9 @@ from kitbuild.cache.blobs import BlobFile
 from kitbuild.cache.directory import DirectoryStore
 from kitbuild.cache.lease import FRESH_SECONDS, abandoned
 from kitbuild.cache.row import NOTE_PREFIX, RESULT_PREFIX, decode_result, note_name
+from kitbuild.digest import Digest
 from kitbuild.errors import StoreError
+from kitbuild.store import Result
 
 T = TypeVar("T")
 
@@ -214,15 +216,20 @@ def _drop_dead_results(store: DirectoryStore) -> int:
 
     def dead(_name: str, row: bytes | None) -> bool:
         result = None if row is None else decode_result(row)
-        return result is None or any(sizes.get(blob.hex) != blob.size for blob in result.content())
+        return result is None or _is_dead(result, lambda blob: sizes.get(blob.hex) == blob.size)
 
     def dead_now(_name: str, row: bytes | None) -> bool:
         result = None if row is None else decode_result(row)
-        return result is None or not all(_has_size(store, blob.hex, blob.size) for blob in result.content())
+        return result is None or _is_dead(result, lambda blob: _has_size(store, blob.hex, blob.size))
 
     names = (name for name in store.index.names() if name.startswith(RESULT_PREFIX))
     suspects = (name for name in names if dead(name, store.index.value(name)))
     return sum(store.index.drop(batch, dead_now) for batch in _batches(suspects, _ROWS))
+
+
+def _is_dead(result: Result, here: Callable[[Digest], bool]) -> bool:
+    """True if neither the content is here nor the denser form of it."""
+    return not all(map(here, result.content())) and not (result.dense and all(map(here, result.dense)))
 
 
 def _has_size(store: DirectoryStore, hexdigits: str, size: int) -> bool:

@@ -6,9 +6,10 @@ caller's.
 
 from __future__ import annotations
 
+import math
 import shutil
 import weakref
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 from tempfile import mkdtemp
@@ -44,6 +45,18 @@ class MemoryStore:
     def missing(self, digests: Iterable[Digest]) -> set[Digest]:
         """Those that are not there with their full size."""
         return {digest for digest in digests if not self._blobs.present(digest)}
+
+    def distance(self, digests: Iterable[Digest]) -> float:
+        """0.0 or infinite: what is not here is nowhere."""
+        return math.inf if self.missing(digests) else 0.0
+
+    def fetch(self, digests: Iterable[Digest]) -> set[Digest]:
+        """Those that are not here."""
+        return self.missing(digests)
+
+    def results(self, keys: Sequence[Key]) -> list[Result | None]:
+        """What each of `keys` led to."""
+        return [self.result(key) for key in keys]
 
     def result(self, key: Key) -> Result | None:
         """What `key` led to."""

@@ -1,9 +1,10 @@
 """Rows: how results and notes are written as the names and values of an index.
 
-    result:<key hex>       1 <kind> <seconds> <artifact hex>:<size> <blob hex>:<size> ...       ASCII
+    result:<key hex>       1 <kind> <seconds> <artifact hex>:<size> <blob hex>:<size> ... [/ <dense hex>:<size> ...]
     note:<space>:<name>    the note's bytes
 
-The 1 is the version of the format. A row of another version, or a malformed one, is no result.
+A result's row is ASCII. The 1 is the version of the format. A row of another version, or a malformed one, is no
+result.
 """
 
 from __future__ import annotations
@@ -34,7 +35,8 @@ def note_name(space: str, name: str) -> str:
 
 def encode_result(result: Result) -> bytes:
     """The value of a result's row."""
-    content = " ".join(f"{digest.hex}:{digest.size}" for digest in result.content())
+    dense = ("/", *map(_text, result.dense)) if result.dense else ()
+    content = " ".join((*map(_text, result.content()), *dense))
     return f"{_VERSION} {result.artifact.kind} {result.seconds!r} {content}".encode("ascii")
 
 
@@ -44,10 +46,16 @@ def decode_result(content: bytes) -> Result | None:
         version, kind, seconds, *digests = content.decode("ascii").split(" ")
         if version != _VERSION:
             return None
-        artifact, *blobs = map(_digest, digests)
-        return Result(Artifact(_KINDS[kind], artifact), tuple(blobs), float(seconds))
+        end = digests.index("/") if "/" in digests else len(digests)
+        artifact, *blobs = map(_digest, digests[:end])
+        dense = tuple(map(_digest, digests[end + 1 :]))
+        return Result(Artifact(_KINDS[kind], artifact), tuple(blobs), float(seconds), dense)
     except (ValueError, KeyError):
         return None
+
+
+def _text(digest: Digest) -> str:
+    return f"{digest.hex}:{digest.size}"
 
 
 def _digest(text: str) -> Digest:

@@ -1,19 +1,21 @@
 """The engine: for every node look its key up, and run what has no result, in parallel, once a key.
 
-It is lazy from the top. A result found in the store is taken by its digest alone; whether its content is still
-there is asked only when a node that has to run reads it, or when it is an output somebody wants. Content that is
-gone is made again in the same build.
+It is lazy from the top. A result found in the store is taken by its digest alone; whether its content can be had,
+and how soon, is asked only when a node that has to run reads it, or when it is an output somebody wants. Content that
+is gone, or takes longer to bring here than to make, is made again in the same build.
 """
 
 from __future__ import annotations
 
 import hashlib
+import math
 import os
 import threading
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from queue import SimpleQueue
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, NamedTuple, Protocol
 
 from kitbuild.digest import Digest
 from kitbuild.errors import BuildError, KitbuildError, MissingBlobError, StoreError
@@ -42,14 +44,39 @@ if TYPE_CHECKING:
 
 # Content that vanishes again and again means somebody empties the cache while we build: say so, do not spin.
 _MOST_RERUNS = 3
+# What is made again may need what turns out to be lost in its turn, once a level of the graph.
+_MOST_FETCHES = 32
+# What comes sooner is not weighed against making it again: both are guesses.
+_SOON_SECONDS = 1.0
+# Nodes above a node that are looked at to guess what making it again takes.
+_MOST_LEVELS = 32
+
+
+class Executor(Protocol):
+    """Runs nodes elsewhere, `jobs` at once. A run may fail there for any reason: then the node runs here."""
+
+    @property
+    def jobs(self) -> int:
+        """How many runs it takes at once."""
+
+    def takes(self, node: Node) -> bool:
+        """True for a node worth sending away."""
+
+    def run(self, node: Node, inputs: Mapping[str, tuple[Result, ...]]) -> Result | None:
+        """The result of a run elsewhere, its content in the store or where that can get it; None: run it here."""
 
 
 class Settings(NamedTuple):
-    """How to build: `jobs` nodes at once (0: one a processor); without `use_cache` every node runs."""
+    """How to build: `jobs` nodes at once (0: one a processor); without `use_cache` every node runs.
+
+    With `require_cached` the first node that would have to run fails the build. What `executor` takes runs there.
+    """
 
     jobs: int = 0
     use_cache: bool = True
     scope: str = ""
+    require_cached: bool = False
+    executor: Executor | None = None
 
 
 _DEFAULTS = Settings()
@@ -66,9 +93,9 @@ def build(
 ) -> dict[str, Result]:
     """The results of the graph's outputs, by output name.
 
-    The content of an output is there if `wanted(name, artifact)` said so. Raises BuildError when nodes failed,
-    after all that do not need them have run, and StoreError at once when the store cannot be used; KeyboardInterrupt
-    passes through once every run has stopped.
+    What `Result.file` takes of an output is here if `wanted(name, artifact)` said so. Raises BuildError when nodes
+    failed, after all that do not need them have run, and StoreError at once when the store cannot be used;
+    KeyboardInterrupt passes through once every run has stopped.
     """
     for _ in range(_MOST_RERUNS):
         run = _Build(graph, store, notes, report, settings, wanted)
@@ -76,9 +103,7 @@ def build(
             return run.all()
         except _ChangedError:
             continue
-    raise StoreError(
-        "the content of the cache keeps changing under this build", hint="look for what else writes to it"
-    )
+    raise _changing()
 
 
 def status(graph: Graph, store: Store) -> dict[Node, Result | None]:
@@ -86,7 +111,7 @@ def status(graph: Graph, store: Store) -> dict[Node, Result | None]:
     known: dict[Node, Result | None] = {}
     for node in graph:
         inputs = _artifacts(node, known)
-        known[node] = store.result(ingredients_of(node, inputs).key()) if inputs is not None else None
+        known[node] = store.results([ingredients_of(node, inputs).key()])[0] if inputs is not None else None
     return known
 
 
@@ -104,6 +129,12 @@ def _artifacts(node: Node, results: Mapping[Node, Result | None]) -> dict[str, t
     return artifacts
 
 
+def _changing() -> StoreError:
+    return StoreError(
+        "the content of the cache keeps changing under this build", hint="look for what else writes to it"
+    )
+
+
 class _ChangedError(Exception):
     """A node made again gave other bytes than before, so keys worked out from the old ones are void."""
 
@@ -116,6 +147,15 @@ class _Run:
         self.why = why
         self.blocked_by: set[Node] = set()
         self.tries = 0
+
+
+class _Task(NamedTuple):
+    """What a run in another thread needs to know; without `why` its start was told already."""
+
+    node: Node
+    inputs: Mapping[str, tuple[Result, ...]]
+    ingredients: Ingredients
+    why: tuple[str, ...]
 
 
 class _Done(NamedTuple):
@@ -143,6 +183,7 @@ class _Build:
         self._report = report
         self._settings = settings
         self._wanted = wanted
+        self._executor = settings.executor
         self._users = graph.users()
         self._results: dict[Node, Result] = {}
         self._present: set[Node] = set()
@@ -157,15 +198,18 @@ class _Build:
         self._made: dict[Key, Result] = {}
         self._done: SimpleQueue[_Done] = SimpleQueue()
         self._cancelled = threading.Event()
-        self._pool: ThreadPoolExecutor | None = None
+        # Threads for runs here and elsewhere.
+        self._pools: dict[bool, ThreadPoolExecutor] = {}
+        self._pools_lock = threading.Lock()
         self._ran: set[Node] = set()
+        self._fetches = 0
 
     def all(self) -> dict[str, Result]:
         started = time.monotonic()
         self._tell(BuildStarted(len(self._graph)))
         try:
-            for node in self._graph:
-                self._visit(node)
+            for level in _levels(self._graph):
+                self._visit(level)
             self._want_outputs()
             while self._in_flight:
                 self._take(self._done.get())
@@ -189,24 +233,31 @@ class _Build:
 
     # -- deciding
 
-    def _visit(self, node: Node) -> None:
-        """Looks a node up once its inputs are known, and lets it run if there is no result."""
-        inputs = _artifacts(node, self._results)
-        if inputs is None:
-            return
-        ingredients = ingredients_of(node, inputs)
-        key = ingredients.key()
-        self._looked_up[node] = ingredients, key
-        result = self._made.get(key)
-        if result is None and self._settings.use_cache:
-            result = self._store.result(key)
-        if result is not None:
-            self._results[node] = result
-            self._tell(NodeCached(node, result.artifact))
-        else:
-            self._need_run(node, ingredients)
+    def _visit(self, nodes: Sequence[Node]) -> None:
+        """Looks those up whose inputs are known, all at once, and lets run what has no result."""
+        found: dict[Node, Result | None] = {}
+        asked: dict[Node, Key] = {}
+        for node in nodes:
+            inputs = _artifacts(node, self._results)
+            if inputs is None:
+                continue
+            ingredients = ingredients_of(node, inputs)
+            key = ingredients.key()
+            self._looked_up[node] = ingredients, key
+            found[node] = self._made.get(key)
+            if found[node] is None and self._settings.use_cache:
+                asked[node] = key
+        found.update(zip(asked, self._store.results(tuple(asked.values())), strict=True))
+        for node, result in found.items():
+            if result is not None:
+                self._results[node] = result
+                self._tell(NodeCached(node, result.artifact))
+            else:
+                self._need_run(node, self._looked_up[node][0])
 
     def _need_run(self, node: Node, ingredients: Ingredients, why: tuple[str, ...] = ()) -> None:
+        if self._settings.require_cached:
+            self._refuse(node, why or self._reasons(node, ingredients))
         run = self._runs.setdefault(node, _Run(ingredients, why))
         for needed in dict.fromkeys(inputs_of(node)):
             if not self._is_present(needed):
@@ -216,12 +267,36 @@ class _Build:
         if not run.blocked_by:
             self._submit(node)
 
+    def _refuse(self, node: Node, why: tuple[str, ...]) -> None:
+        error = KitbuildError(
+            f"expected it in the cache: {'; '.join(why)}", hint="build without `--require-cached` to run it"
+        )
+        self._tell(NodeFailed(node, error))
+        raise BuildError([(node.name, error)])
+
     def _is_present(self, node: Node) -> bool:
         if node not in self._present and node not in self._runs:
-            if self._store.missing(self._results[node].content()):
+            if not self._is_worth(node, self._store.distance(self._results[node].content())):
                 return False
             self._present.add(node)
         return node in self._present
+
+    def _is_worth(self, node: Node, distance: float) -> bool:
+        """True if content `distance` seconds away is had no later than by making it again."""
+        if distance <= _SOON_SECONDS or math.isinf(distance):
+            return not math.isinf(distance)
+        return distance <= self._remaking(node, distance)
+
+    def _remaking(self, node: Node, most: float, levels: int = _MOST_LEVELS) -> float:
+        """About how many seconds it takes to make a node again; not looked into once that is more than `most`."""
+        seconds = self._results[node].seconds
+        for needed in dict.fromkeys(inputs_of(node)):
+            if seconds > most or not levels:
+                return math.inf
+            distance = self._store.distance(self._results[needed].content())
+            if distance > 0:
+                seconds += min(distance, self._remaking(needed, most - seconds, levels - 1))
+        return seconds
 
     def _make_again(self, node: Node) -> None:
         if node not in self._runs:
@@ -230,11 +305,30 @@ class _Build:
             self._need_run(node, ingredients_of(node, inputs), ("its content is no longer in the cache",))
 
     def _want_outputs(self) -> None:
+        """Makes again the wanted outputs that nobody has, and brings the others here once nothing runs."""
+        brought: dict[Node, tuple[Digest, ...]] = {}
         for name, node in self._graph.outputs.items():
             result = self._results.get(node)
             if result is None or node in self._runs or not self._wanted(name, result.artifact):
                 continue
-            if not self._is_present(node):
+            forms = (result.content(), result.dense) if result.dense else (result.content(),)
+            distance, form = min((self._store.distance(form), form) for form in forms)
+            if self._is_worth(node, distance):
+                brought[node] = form
+            else:
+                self._make_again(node)
+        if self._in_flight or not brought:
+            return
+        self._fetches += 1
+        if self._fetches > _MOST_FETCHES:
+            raise _changing()
+        lost = self._store.fetch(dict.fromkeys(digest for form in brought.values() for digest in form))
+        # Who gave what turned out to be lost has to give it again.
+        self._present -= {
+            node for node in self._present if not lost.isdisjoint(self._results[node].content())
+        }
+        for node, form in brought.items():
+            if not lost.isdisjoint(form):
                 self._make_again(node)
 
     # -- running
@@ -247,26 +341,49 @@ class _Build:
         if len(twins) > 1:
             return
         why = run.why or self._reasons(node, run.ingredients)
-        if self._pool is None:
-            # Ten milliseconds that a build with nothing to do need not spend.
-            from concurrent.futures import ThreadPoolExecutor
-
-            self._pool = ThreadPoolExecutor(self._settings.jobs or os.cpu_count() or 1, "kitbuild")
         inputs = {
             name: tuple(self._results[needed] for needed in given) for name, given in node.inputs.items()
         }
-        self._pool.submit(self._work, node, inputs, run.ingredients, why)
+        task = _Task(node, inputs, run.ingredients, why)
+        if self._executor is not None and self._executor.takes(node):
+            self._in_pool(self._work_elsewhere, task, jobs=self._executor.jobs)
+        else:
+            self._in_pool(self._work, task)
 
-    def _work(
-        self,
-        node: Node,
-        inputs: Mapping[str, tuple[Result, ...]],
-        ingredients: Ingredients,
-        why: tuple[str, ...],
-    ) -> None:
-        """In a worker: runs the rule, keeps what it gave, then records it; reports back whatever happens."""
+    def _in_pool(self, work: Callable[[_Task], None], task: _Task, *, jobs: int = 0) -> None:
+        """Submits to the pool for runs elsewhere if it is to have `jobs`, else to the one for runs here."""
+        elsewhere = bool(jobs)
+        with self._pools_lock:
+            if elsewhere not in self._pools:
+                # Ten milliseconds that a build with nothing to do need not spend.
+                from concurrent.futures import ThreadPoolExecutor
+
+                threads = jobs or self._settings.jobs or os.cpu_count() or 1
+                self._pools[elsewhere] = ThreadPoolExecutor(threads, "kitbuild")
+            # A pool that was shut down is that of a build that is over.
+            with suppress(RuntimeError):
+                self._pools[elsewhere].submit(work, task)
+
+    def _work_elsewhere(self, task: _Task) -> None:
+        """In a thread that waits for a run elsewhere: records what it gave, or lets the node run here."""
+        assert self._executor is not None
         try:
-            self._tell(NodeStarted(node, why))
+            self._tell(NodeStarted(task.node, task.why))
+            result = self._executor.run(task.node, task.inputs)
+            if result is None:
+                self._in_pool(self._work, task._replace(why=()))
+                return
+            self._store.record(task.ingredients.key(), result)
+            self._done.put(_Done(task.node, result, None))
+        except BaseException as error:
+            self._done.put(_Done(task.node, None, error))
+
+    def _work(self, task: _Task) -> None:
+        """In a worker: runs the rule, keeps what it gave, then records it; reports back whatever happens."""
+        node, inputs = task.node, task.inputs
+        try:
+            if task.why:
+                self._tell(NodeStarted(node, task.why))
             started = time.monotonic()
             with StoreWork(
                 options=node.options,
@@ -275,9 +392,9 @@ class _Build:
                 cancelled=self._cancelled.is_set,
                 warn=lambda message: self._tell(Warned(message, node)),
             ) as work:
-                artifact, blobs = _kept(node.rule.run(work), work, inputs)
+                artifact, blobs = kept(node.rule.run(work), work, inputs)
             result = Result(artifact, blobs, round(time.monotonic() - started, 6))
-            self._store.record(ingredients.key(), result)
+            self._store.record(task.ingredients.key(), result)
             self._done.put(_Done(node, result, None))
         except OSError as error:
             # The disk or a source failed under the rule, which is nobody's bug.
@@ -335,14 +452,17 @@ class _Build:
             user = stack.pop()
             if user in self._results or user in self._runs:
                 continue
-            self._visit(user)
+            self._visit([user])
             if user in self._results:
                 stack.extend(reversed(self._users[user]))
 
     def _stop(self) -> None:
         self._cancelled.set()
-        if self._pool is not None:
-            self._pool.shutdown(wait=True, cancel_futures=True)
+        for elsewhere in (True, False):
+            with self._pools_lock:
+                pool = self._pools.get(elsewhere)
+            if pool is not None:
+                pool.shutdown(wait=True, cancel_futures=True)
 
     def _reasons(self, node: Node, ingredients: Ingredients) -> tuple[str, ...]:
         if not self._settings.use_cache:
@@ -372,7 +492,19 @@ class _Build:
             self._report(event)
 
 
-def _kept(
+def _levels(graph: Graph) -> list[list[Node]]:
+    """The nodes by the longest way to them from one without inputs; those of a level do not need each other."""
+    level: dict[Node, int] = {}
+    levels: list[list[Node]] = []
+    for node in graph:
+        level[node] = max((level[needed] + 1 for needed in inputs_of(node)), default=0)
+        if level[node] == len(levels):
+            levels.append([])
+        levels[level[node]].append(node)
+    return levels
+
+
+def kept(
     value: Value, work: StoreWork, inputs: Mapping[str, tuple[Result, ...]]
 ) -> tuple[Artifact, tuple[Digest, ...]]:
     """The artifact of what a rule gave, once its bytes are in the store, and the blobs those refer to."""

@@ -8,7 +8,8 @@ KitbuildError               anything a user can act on; exit status 1
  ├─ ImageError              an image cannot be found, read or trusted
  │   └─ ImageNotFoundError  no source has it (the next source may be asked)
  ├─ StoreError              the cache cannot be read or written
- │   └─ MissingBlobError    content is not in the store: a miss, never a failed build
+ │   ├─ MissingBlobError    content is not in the store: a miss, never a failed build
+ │   └─ RemoteError         the remote cache did not do what it was asked: a miss, never a failed build
  ├─ RuleError               a rule refuses its inputs (a file too large for the format, no kernel in the image)
  └─ BuildError              one or more nodes failed
 
@@ -96,6 +97,20 @@ class StoreError(KitbuildError):
 
 class MissingBlobError(StoreError):
     """Content a result refers to is not in the store."""
+
+
+class RemoteError(StoreError):
+    """The remote cache did not do what it was asked; `message` says why, for one warning, and holds no secret.
+
+    `lasting` is true if asking again is of no use (refused, unknown host); `writing` if only writing is refused.
+    """
+
+    def __init__(
+        self, message: str, *, lasting: bool = False, writing: bool = False, hint: str | None = None
+    ) -> None:
+        super().__init__(message, hint=hint)
+        self.lasting = lasting
+        self.writing = writing
 
 
 class RuleError(KitbuildError):

@@ -18,7 +18,7 @@ from kitbuild.digest import Digest, Hasher
 from kitbuild.errors import KitbuildError, MissingBlobError
 from kitbuild.extents import Extents, Literal, Slice, Zeros
 from kitbuild.rule import Artifact
-from kitbuild.store import Notes, Store
+from kitbuild.store import Notes, Result, Store
 from kitbuild.work import OpenBlobs, decoding, opened
 
 _PIECE_BYTES = 1 << 20
@@ -51,27 +51,27 @@ def in_place(path: Path, artifact: Artifact, notes: Notes) -> Digest | None:
     return None
 
 
-def export(artifact: Artifact, path: Path, *, store: Store, notes: Notes) -> Written:
-    """Writes the file a blob or extents artifact describes, with mode 0666 less the umask.
+def export(result: Result, path: Path, *, store: Store, notes: Notes) -> Written:
+    """Writes the file a result that is a blob or extents describes, with mode 0666 less the umask.
 
     It is written beside `path` under a temporary name, hashed on the way, and renamed; only what is no file
     (/dev/null, a disk, a fifo) is written to where it is. Raises MissingBlobError if the store lost content,
     KitbuildError if the folder is not there, not writable, or full.
     """
-    there = in_place(path, artifact, notes)
+    there = in_place(path, result.artifact, notes)
     if there is not None:
         return Written(path, there, fresh=False)
     if _is_stream(path):
-        return Written(path, _poured(artifact, path, store), fresh=True)
+        return Written(path, _poured(result, path, store), fresh=True)
     with _new_file(path) as out:
-        digest = write(extents_of(artifact, store), out, store, holes=True)
+        digest = write(extents_of(result.file(store), store), out, store, holes=True)
         ours = os.fstat(out.fileno())
     with suppress(FileNotFoundError):
         there_now = path.stat()
         # Another build may have put its own file there in between: that one is not noted as ours.
         # Nor is one on a file system that counts seconds, where a later change of the same length would not show.
         if os.path.samestat(ours, there_now) and there_now.st_mtime_ns % 1_000_000_000:
-            note = {"artifact": artifact.digest.hex, "sha256": digest.hex, "stat": _stamp(there_now)}
+            note = {"artifact": result.artifact.digest.hex, "sha256": digest.hex, "stat": _stamp(there_now)}
             notes.keep("output", str(path.absolute()), json.dumps(note).encode())
     return Written(path, digest, fresh=True)
 
@@ -204,10 +204,10 @@ def _is_stream(path: Path) -> bool:
     return False
 
 
-def _poured(artifact: Artifact, path: Path, store: Store) -> Digest:
+def _poured(result: Result, path: Path, store: Store) -> Digest:
     try:
         with path.open("wb") as out:
-            return write(extents_of(artifact, store), out, store)
+            return write(extents_of(result.file(store), store), out, store)
     except OSError as error:
         raise KitbuildError(f"cannot write to `{path}`: {error.strerror}") from error
 

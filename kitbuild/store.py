@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import NamedTuple, Protocol
@@ -13,38 +13,56 @@ from kitbuild.rule import Artifact, BlobWriter
 
 
 class Result(NamedTuple):
-    """What a key led to: the artifact, the blobs its bytes refer to, and how long it took to make."""
+    """What a key led to: the artifact, the blobs its bytes refer to, and how long it took to make.
+
+    `dense`, if given, is the same file told with fewer bytes: the digest of other extents, then of the blobs they
+    slice. Whoever wants the file may take either; the artifact alone counts in keys.
+    """
 
     artifact: Artifact
     blobs: tuple[Digest, ...] = ()
     seconds: float = 0.0
+    dense: tuple[Digest, ...] = ()
 
     def content(self) -> tuple[Digest, ...]:
         """All content the result consists of: the artifact's own bytes and the blobs they refer to."""
         return (self.artifact.digest, *self.blobs)
 
+    def file(self, store: Store) -> Artifact:
+        """The artifact to write the file from: the one that needs less to be brought here."""
+        if self.dense and store.distance(self.dense) < store.distance(self.content()):
+            return Artifact("extents", self.dense[0])
+        return self.artifact
+
 
 class Store(Protocol):
-    """Content by digest and results by key.
+    """Content by digest and results by key, here and perhaps elsewhere too.
 
     Safe to use from several threads and, for stores on disk, several processes. Not promised: that content
-    stays. A result may be there while its content is gone; ask `missing` before relying on it.
+    stays. A result may be there while its content is gone; ask `distance` before relying on it.
     """
 
     def writer(self) -> AbstractContextManager[BlobWriter]:
         """A new blob; see BlobWriter."""
 
     def path(self, digest: Digest) -> Path:
-        """A local file with this content, never to be written to; raises MissingBlobError.
+        """A local file with this content, brought here if it is elsewhere; raises MissingBlobError.
 
+        It is never to be written to.
         The file may be removed by a clean-up at any time: open it at once, and expect that to fail.
         """
 
     def missing(self, digests: Iterable[Digest]) -> set[Digest]:
-        """Those of `digests` that are not there with their full size."""
+        """Those of `digests` that are not here with their full size."""
 
-    def result(self, key: Key) -> Result | None:
-        """What `key` led to, and a sign of use for the content it refers to."""
+    def distance(self, digests: Iterable[Digest]) -> float:
+        """How many seconds it may take to have them all here: 0.0 if they are, infinite if one is nowhere."""
+
+    def fetch(self, digests: Iterable[Digest]) -> set[Digest]:
+        """Brings them here, several at once; those that could not be had."""
+
+    def results(self, keys: Sequence[Key]) -> list[Result | None]:
+        """What each of `keys` led to, and a sign of use for the content they refer to."""
 
     def record(self, key: Key, result: Result) -> None:
         """Keeps a result; its content must have been committed before."""

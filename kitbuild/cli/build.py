@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 
     from kitbuild.report import Report
     from kitbuild.rule import Artifact
+    from kitbuild.store import Result
 
 _DESCRIPTION = """\
 Builds a bootable system from LinuxKit configs, running only what is not in the cache yet.
@@ -196,7 +197,7 @@ def _build(arguments: Namespace, found: Lowered, *, target: Target, report: Repo
         wanted=wanted,
     )
     for suffix, path in paths.items():
-        _export(results[suffix].artifact, path, found=found, report=report)
+        _export(results[suffix], path, found=found, report=report)
 
 
 def scope_of(configs: Sequence[str]) -> str:
@@ -208,28 +209,29 @@ def scope_of(configs: Sequence[str]) -> str:
     )
 
 
-def _export(artifact: Artifact, path: Path, *, found: Lowered, report: Report) -> None:
+def _export(result: Result, path: Path, *, found: Lowered, report: Report) -> None:
     from kitbuild import export
 
     if str(path) == "-":
-        _pour(artifact, found)
+        _pour(result, found)
         return
     started = time.monotonic()
-    there = export.in_place(path, artifact, found.store)
+    there = export.in_place(path, result.artifact, found.store)
     if there is not None:
         report(OutputWritten(path, there, False, time.monotonic() - started))
         return
-    report(OutputStarted(path, export.extents_of(artifact, found.store).size))
-    written = export.export(artifact, path, store=found.store, notes=found.store)
+    size = export.extents_of(result.file(found.store), found.store).size
+    report(OutputStarted(path, size))
+    written = export.export(result, path, store=found.store, notes=found.store)
     report(OutputWritten(path, written.digest, written.fresh, time.monotonic() - started))
 
 
-def _pour(artifact: Artifact, found: Lowered) -> None:
+def _pour(result: Result, found: Lowered) -> None:
     """Writes an output to stdout."""
     from kitbuild import export
 
     try:
-        export.write(export.extents_of(artifact, found.store), sys.stdout.buffer, found.store)
+        export.write(export.extents_of(result.file(found.store), found.store), sys.stdout.buffer, found.store)
     except BrokenPipeError:
         raise
     except OSError as error:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Protocol
@@ -35,8 +35,14 @@ class Twins:
     def missing(self, digests: Iterable[Digest]) -> set[Digest]:
         return self._reads.missing(digests)
 
-    def result(self, key: Key) -> Result | None:
-        return self._reads.result(key)
+    def distance(self, digests: Iterable[Digest]) -> float:
+        return self._reads.distance(digests)
+
+    def fetch(self, digests: Iterable[Digest]) -> set[Digest]:
+        return self._reads.fetch(digests)
+
+    def results(self, keys: Sequence[Key]) -> list[Result | None]:
+        return self._reads.results(keys)
 
     def record(self, key: Key, result: Result) -> None:
         self._writes.record(key, result)

@@ -30,6 +30,10 @@ def put(store: StoreWithNotes, content: bytes) -> Digest:
         return writer.commit()
 
 
+def found(store: StoreWithNotes, key: Key) -> Result | None:
+    return store.results([key])[0]
+
+
 def files_of(tmp_path: Path) -> list[bytes]:
     return [path.read_bytes() for path in (tmp_path / "store" / "blobs").rglob("*") if path.is_file()]
 
@@ -137,13 +141,43 @@ def test_recorded_result_comes_back_equal(store: StoreWithNotes, kind: ArtifactK
 
     store.record(KEY, result)
 
-    assert result == store.result(KEY)
+    assert result == found(store, KEY)
 
 
 def test_unknown_key_has_no_result(store: StoreWithNotes) -> None:
     store.record(KEY, Result(Artifact("blob", put(store, b"content"))))
 
-    assert store.result(OTHER_KEY) is None
+    assert found(store, OTHER_KEY) is None
+
+
+def test_results_come_in_the_order_of_their_keys(store: StoreWithNotes) -> None:
+    one, two = (Result(Artifact("blob", put(store, content))) for content in (b"one", b"two"))
+    store.record(KEY, one)
+    store.record(OTHER_KEY, two)
+
+    assert [two, None, one] == store.results([OTHER_KEY, Key("ef" * 32), KEY])
+
+
+def test_denser_form_of_a_result_comes_back(store: StoreWithNotes) -> None:
+    dense = (put(store, b"recipe"), put(store, b"blob"))
+    result = Result(Artifact("extents", put(store, b"artifact")), (put(store, b"large"),), 1.5, dense)
+
+    store.record(KEY, result)
+
+    assert result == found(store, KEY)
+
+
+def test_content_here_is_at_no_distance_and_other_content_out_of_reach(store: StoreWithNotes) -> None:
+    here, away = put(store, b"here"), Digest.of(b"away")
+
+    assert store.distance([here]) == 0.0
+    assert store.distance([here, away]) == float("inf")
+
+
+def test_fetch_names_what_could_not_be_had(store: StoreWithNotes) -> None:
+    here, away = put(store, b"here"), Digest.of(b"away")
+
+    assert {away} == store.fetch([here, away])
 
 
 def test_later_record_replaces_an_earlier_one(store: StoreWithNotes) -> None:
@@ -152,7 +186,7 @@ def test_later_record_replaces_an_earlier_one(store: StoreWithNotes) -> None:
 
     store.record(KEY, later)
 
-    assert later == store.result(KEY)
+    assert later == found(store, KEY)
 
 
 def test_result_of_a_thousand_blobs_comes_back_equal(store: StoreWithNotes) -> None:
@@ -161,7 +195,7 @@ def test_result_of_a_thousand_blobs_comes_back_equal(store: StoreWithNotes) -> N
 
     store.record(KEY, result)
 
-    assert result == store.result(KEY)
+    assert result == found(store, KEY)
 
 
 def test_use_of_a_result_makes_old_content_fresh(store: StoreWithNotes) -> None:
@@ -170,7 +204,7 @@ def test_use_of_a_result_makes_old_content_fresh(store: StoreWithNotes) -> None:
     path = store.path(digest)
     os.utime(path, (1000, 1000))
 
-    store.result(KEY)
+    found(store, KEY)
     store.missing([digest])
 
     assert path.stat().st_mtime > 1000
@@ -183,7 +217,7 @@ def test_use_within_the_hour_writes_nothing(store: StoreWithNotes) -> None:
     recent = path.stat().st_mtime - 1800
     os.utime(path, (recent, recent))
 
-    store.result(KEY)
+    found(store, KEY)
     store.missing([digest])
 
     assert recent == path.stat().st_mtime
@@ -212,7 +246,7 @@ def test_threads_share_a_store(store: StoreWithNotes) -> None:
         digest = put(store, b"%d" % (number % 20))
         store.record(key, Result(Artifact("blob", digest)))
         store.keep("node", str(number), b"%d" % number)
-        return store.result(key)
+        return found(store, key)
 
     with ThreadPoolExecutor(4) as pool:
         results = list(pool.map(build, range(80)))

@@ -13,12 +13,14 @@ from typing import Any
 
 import pytest
 
+from kitbuild import export as exporting
 from kitbuild.cache.memory import MemoryStore
 from kitbuild.digest import Digest
 from kitbuild.errors import KitbuildError, MissingBlobError
-from kitbuild.export import Written, export, extents_of, in_place, write
+from kitbuild.export import Written, extents_of, in_place, write
 from kitbuild.extents import Extents, Literal, Part, Slice, Zeros
 from kitbuild.rule import Artifact
+from kitbuild.store import Result
 
 MEBIBYTE = 1 << 20
 LARGE = bytes(range(256)) * (3 * MEBIBYTE // 256) + b"end"
@@ -34,6 +36,10 @@ def folder(tmp_path: Path) -> Path:
     folder = tmp_path / "out"
     folder.mkdir()
     return folder
+
+
+def export(artifact: Artifact, path: Path, *, store: MemoryStore, notes: MemoryStore) -> Written:
+    return exporting.export(Result(artifact), path, store=store, notes=notes)
 
 
 def put(store: MemoryStore, content: bytes) -> Digest:
