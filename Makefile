@@ -21,7 +21,7 @@ FOR_DEMO := qemu-system-x86
 # Other programs that the integration tests hold results against.
 FOR_TESTS := apache2-utils cpio docker-registry git graphviz gzip kmod libarchive-tools mount openssl skopeo time zstd \
     binutils dosfstools e2fsprogs erofs-utils fdisk gdisk genisoimage mtools qemu-utils squashfs-tools u-boot-tools \
-    xfsprogs xorriso ovmf qemu-efi-aarch64 qemu-system-arm
+    xfsprogs xorriso ovmf qemu-efi-aarch64 qemu-system-arm bubblewrap nginx-light
 
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
@@ -60,7 +60,7 @@ check: venv ## format, lint, types, imports and the fast tests: before each comm
 	$(BIN)/python -m pytest -q -n $(WORKERS) tests/unit tests/contract
 
 .PHONY: test
-test: test-packages kit ## every test, whole builds and boots included (KITBUILD_SLOW=1: the slow ones too)
+test: test-packages test-servers kit ## every test, whole builds and boots included (KITBUILD_SLOW=1: the slow ones too)
 	@status=0
 	set -x
 	$(BIN)/python -m pytest -q -n $(WORKERS) tests/unit tests/contract || status=1
@@ -74,7 +74,7 @@ format: venv ## format the code and mend what ruff can mend
 	$(BIN)/ruff check --fix
 
 .PHONY: coverage
-coverage: test-packages kit ## which lines and branches the tests reach
+coverage: test-packages test-servers kit ## which lines and branches the tests reach
 	@$(BIN)/python -m pytest -q -n $(WORKERS) -m "not nothing$(BUT_SLOW)" --cov --cov-report term-missing:skip-covered
 
 .PHONY: bench
@@ -83,7 +83,7 @@ bench: venv kit ## the measurements of bench/
 
 .PHONY: clean
 clean: ## remove all that make made
-	@rm -rf .venv kitbuild.egg-info build dist examples/out examples/kit/images examples/kit/.work
+	@rm -rf .venv .tools kitbuild.egg-info build dist examples/out examples/kit/images examples/kit/.work
 	rm -rf .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache .coverage .coverage.*
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
@@ -130,6 +130,11 @@ venv: venv-packages
 	$(BIN)/python -m pip install --quiet --quiet --requirement requirements.lock
 	$(BIN)/python -m pip install --quiet --quiet --no-deps --no-build-isolation --editable .
 	echo "$$made_from" >.venv/made-from
+
+# Cache and execution servers, and a Bazel, that the integration tests talk to.
+.PHONY: test-servers
+test-servers: test-packages
+	@PYTHON=$(PYTHON) .ci/servers
 
 .PHONY: venv-packages demo-packages test-packages
 venv-packages:

@@ -23,6 +23,7 @@ from kitbuild.event import (
     BuildFinished,
     BuildStarted,
     Event,
+    FetchStarted,
     NodeCached,
     NodeFailed,
     NodeFinished,
@@ -113,6 +114,13 @@ def status(graph: Graph, store: Store) -> dict[Node, Result | None]:
         inputs = _artifacts(node, known)
         known[node] = store.results([ingredients_of(node, inputs).key()])[0] if inputs is not None else None
     return known
+
+
+def made_of(graph: Graph, store: Store) -> dict[str, Ingredients]:
+    """What every node is made of whose inputs the cache knows, by its name."""
+    known = status(graph, store)
+    inputs = ((node, _artifacts(node, known)) for node in graph)
+    return {node.name: ingredients_of(node, given) for node, given in inputs if given is not None}
 
 
 def _artifacts(node: Node, results: Mapping[Node, Result | None]) -> dict[str, tuple[Artifact, ...]] | None:
@@ -319,10 +327,15 @@ class _Build:
                 self._make_again(node)
         if self._in_flight or not brought:
             return
+        digests = dict.fromkeys(digest for form in brought.values() for digest in form)
+        away = self._store.missing(digests)
+        if not away:
+            return
         self._fetches += 1
         if self._fetches > _MOST_FETCHES:
             raise _changing()
-        lost = self._store.fetch(dict.fromkeys(digest for form in brought.values() for digest in form))
+        self._tell(FetchStarted(len(away), sum(digest.size for digest in away)))
+        lost = self._store.fetch(away)
         # Who gave what turned out to be lost has to give it again.
         self._present -= {
             node for node in self._present if not lost.isdisjoint(self._results[node].content())

@@ -53,6 +53,31 @@ class Warned(NamedTuple):
     node: Node | None = None
 
 
+class FetchStarted(NamedTuple):
+    """Content of wanted outputs is about to be brought here: `blobs` of them, `size` bytes at most."""
+
+    blobs: int
+    size: int
+
+
+class RemoteUsed(NamedTuple):
+    """What the remote cache at `place` was used for.
+
+    `results` were found there and `kept_results` put there, blobs and bytes likewise; `left` is how many results were
+    to be put there and were not; `seconds` is how long the end of the build waited for that.
+    """
+
+    place: str
+    results: int
+    blobs: int
+    bytes: int
+    kept_results: int
+    kept_blobs: int
+    kept_bytes: int
+    left: int
+    seconds: float
+
+
 class OutputStarted(NamedTuple):
     """A file of the user's that is not in place yet is about to be written; `size` in bytes."""
 
@@ -86,6 +111,8 @@ Event = (
     | NodeFinished
     | NodeFailed
     | Warned
+    | FetchStarted
+    | RemoteUsed
     | OutputStarted
     | OutputWritten
     | BuildFinished

@@ -1,4 +1,4 @@
-"""Registry: what is there by name.
+"""Registry: what is there by name: formats, and kinds of remote cache.
 
 A module in kitbuild.rules.format with a FORMAT is enough for the format to be known. It is named after it
 (`kernel+initrd` in kernel_initrd.py), so that a build loads those modules alone that it needs.
@@ -11,14 +11,28 @@ from collections.abc import Sequence
 from importlib import import_module
 from importlib.util import find_spec
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from kitbuild.errors import UsageError
 from kitbuild.suggest import did_you_mean
 from kitbuild.system import Format
 
+if TYPE_CHECKING:
+    from kitbuild.cache.remote import Access, Remote
+
 _PACKAGE = "kitbuild.rules.format"
 # As formats are written; nothing else may become the name of a module.
 _NAME = re.compile(r"[a-z0-9]+(?:[+-][a-z0-9]+)*")
+# The module of kitbuild.cache for the scheme of a remote cache's URL.
+_REMOTES = {
+    "file": "folder",
+    "grpc": "reapi",
+    "grpcs": "reapi",
+    "http": "http",
+    "https": "http",
+    "oci": "registry",
+    "s3": "s3",
+}
 
 
 def formats() -> dict[str, Format]:
@@ -54,3 +68,17 @@ def _named(name: str) -> Format:
 def _format_in(module: str) -> Format | None:
     found: Format | None = getattr(import_module(module), "FORMAT", None)
     return found
+
+
+def remote_at(url: str, access: Access) -> Remote:
+    """The remote cache at a URL, not asked yet; raises UsageError for a kind nobody knows, or a malformed URL."""
+    scheme = url.partition("://")[0]
+    if scheme not in _REMOTES:
+        raise UsageError(
+            f"expected a remote cache, got a URL of `{scheme}://`",
+            hint=did_you_mean(scheme, _REMOTES)
+            or f"choose from {', '.join(f'{name}://' for name in _REMOTES)}",
+        )
+    module = import_module(f"kitbuild.cache.{_REMOTES[scheme]}")
+    remote: Remote = module.open_remote(url, access)
+    return remote

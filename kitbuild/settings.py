@@ -12,22 +12,14 @@ import re
 from argparse import ArgumentParser, Namespace
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import Any, NamedTuple, get_args
+from typing import Any, NamedTuple
 
+from kitbuild import setting_values as read
 from kitbuild.errors import UsageError
-from kitbuild.reference import Reference
 from kitbuild.suggest import one_of
 from kitbuild.system import Compression
 
 FILE_NAME = "kitbuild.toml"
-# The registry a mirror given without one is for.
-ALL_OTHERS = "*"
-# Docker Hub by each of its names; LinuxKit knows it by all three.
-_HUB = ("docker.io", "index.docker.io", "registry-1.docker.io")
-_ADDRESS = re.compile(r"https?://[^/?#\s]+(?:/[^?#\s]*)?")
-# What joins the sources of a boot loader is common in names of packages too, so it counts only behind a whole one.
-_JOINT = re.compile(r"(?<=\.deb)\+|(?<=@sha256:[0-9a-f]{64})\+")
-_PACKAGE = re.compile(r"(?:[\w.+~%-]+/)*[\w.+~%-]+\.deb@sha256:[0-9a-f]{64}")
 
 
 class Settings(NamedTuple):
@@ -42,98 +34,25 @@ class Settings(NamedTuple):
     cert_files: tuple[Path, ...] = ()
     boot_loaders: tuple[tuple[str, tuple[str, ...]], ...] = ()
     linuxkit_compatible: bool = False
-
-
-def _paths(value: Any, base: Path) -> tuple[Path, ...]:
-    texts = value.split(os.pathsep) if isinstance(value, str) else value
-    return tuple(_path(text, base) for text in texts if text)
-
-
-def _path(value: Any, base: Path) -> Path:
-    if not isinstance(value, str):
-        raise ValueError("give a path in quotes")
-    try:
-        return base / Path(value).expanduser()
-    except RuntimeError as error:
-        raise ValueError("there is no such user: write the path out") from error
-
-
-def _number(value: Any, base: Path) -> int:
-    # TOML has numbers of its own, and true is one to Python.
-    if type(value) is int and value >= 0:
-        return value
-    if not (isinstance(value, str) and value.isdecimal()):
-        raise ValueError("give a whole number, 0 or more")
-    return int(value)
-
-
-def _compression(value: Any, base: Path) -> str:
-    if not isinstance(value, str) or value not in get_args(Compression):
-        raise ValueError(one_of(str(value), get_args(Compression)))
-    return str(value)
-
-
-def _switch(value: Any, base: Path) -> bool:
-    """A flag without a value, a truth of TOML, or text as LinuxKit's flags read it."""
-    if value is True or value in ("1", "true"):
-        return True
-    if value is False or value in ("0", "false"):
-        return False
-    raise ValueError("write true or false")
-
-
-def _mirrors(value: Any, base: Path) -> tuple[tuple[str, str], ...]:
-    """Pairs of a registry and the address of its mirror, the later one counting."""
-    texts = re.split(r"[,\s]+", value) if isinstance(value, str) else value
-    return tuple(pair for text in texts if text for pair in _mirror(text))
-
-
-def _mirror(text: str) -> list[tuple[str, str]]:
-    name, equals, address = text.partition("=")
-    if not equals or "://" in name:
-        name, address = ALL_OTHERS, text
-    if "@" in address:
-        raise ValueError("leave the password out: `docker login` keeps it by the mirror's host")
-    if not name or not _ADDRESS.fullmatch(address):
-        raise ValueError(f"`{address}`: write an address that begins with http:// or https://")
-    return [(host, address.rstrip("/")) for host in (_HUB if name in _HUB[:2] else (name,))]
-
-
-def _boot_loaders(value: Any, base: Path) -> tuple[tuple[str, tuple[str, ...]], ...]:
-    """Pairs of a boot loader and its sources, the later one counting.
-
-    A source is `image:REFERENCE`, `package:PATH.deb@sha256:HEX` or an absolute path.
-    """
-    # A path may hold what else stands between two of them.
-    texts = re.split(r"[,\s]+(?=[\w-]+=)", value) if isinstance(value, str) else value
-    return tuple(_boot_loader(text.strip(), base) for text in texts if text.strip(", \t\n"))
-
-
-def _boot_loader(text: str, base: Path) -> tuple[str, tuple[str, ...]]:
-    name, equals, sources = text.partition("=")
-    if not name or not equals or not sources:
-        raise ValueError("write NAME=FOLDER, NAME=image:REFERENCE or NAME=package:PATH.deb@sha256:HEX")
-    if sources.startswith("image:"):
-        return name, (f"image:{Reference.parse(sources.removeprefix('image:'))}",)
-    return name, tuple(_loader_source(part, base) for part in _JOINT.split(sources))
-
-
-def _loader_source(text: str, base: Path) -> str:
-    package = text.removeprefix("package:")
-    if _PACKAGE.fullmatch(package) and ".." not in package.split("/"):
-        return f"package:{package}"
-    if package != text:
-        raise ValueError("write package:PATH.deb@sha256:HEX, PATH as the mirrors have it: pool/...")
-    if not text or "://" in text:
-        raise ValueError(f"`{text}`: give a folder, a .deb, image:REFERENCE or package:PATH.deb@sha256:HEX")
-    return str(_path(text, base).absolute())
+    remote_cache: str = ""
+    remote_cache_write: bool = False
+    remote_cache_namespace: str = ""
+    remote_cache_headers: tuple[tuple[str, str], ...] = ()
+    remote_cache_token_file: Path | None = None
+    remote_cache_certificate: Path | None = None
+    remote_cache_key: Path | None = None
+    signing_key: str = ""
+    trusted_keys: tuple[str, ...] = ()
+    executor: str = ""
+    executor_jobs: int = 0
+    executor_properties: tuple[tuple[str, str], ...] = ()
 
 
 class Setting(NamedTuple):
     """One row of the table: `read` makes the value from text (or a TOML value) and the folder paths start from.
 
     `many` may be given several times; a flag without a `metavar` takes no value; what is `joined` adds
-    to what file and variable say instead of replacing it.
+    to what file and variable say instead of replacing it; what is `secret` is shown in no message.
     """
 
     name: str
@@ -144,6 +63,7 @@ class Setting(NamedTuple):
     help: str
     many: bool = False
     joined: bool = False
+    secret: bool = False
 
 
 TABLE = (
@@ -152,7 +72,7 @@ TABLE = (
         "--images",
         "KITBUILD_IMAGES",
         "PATH",
-        _paths,
+        read.paths,
         "an OCI image layout folder, or a tar of `docker save` or OCI layout, to look images up in first "
         "(repeatable)",
         many=True,
@@ -162,7 +82,7 @@ TABLE = (
         "--cache",
         "LINUXKIT_CACHE",
         "DIR",
-        _path,
+        read.path,
         "LinuxKit's image cache, read and never changed (default: ~/.linuxkit/cache)",
     ),
     Setting(
@@ -170,18 +90,18 @@ TABLE = (
         "--cache-dir",
         "KITBUILD_CACHE_DIR",
         "DIR",
-        _path,
+        read.path,
         "kitbuild's own cache (default: ~/.cache/kitbuild)",
     ),
     Setting(
-        "jobs", "--jobs", "KITBUILD_JOBS", "N", _number, "run N nodes at once (default: one a processor)"
+        "jobs", "--jobs", "KITBUILD_JOBS", "N", read.number, "run N nodes at once (default: one a processor)"
     ),
     Setting(
         "compression",
         "--compression",
         "KITBUILD_COMPRESSION",
         "KIND",
-        _compression,
+        read.compression,
         "compress initrd, squashfs and OCI layers with gzip (default), zstd (smaller, Linux 5.9 or later) or none",
     ),
     Setting(
@@ -189,7 +109,7 @@ TABLE = (
         "--mirror",
         "LINUXKIT_MIRROR",
         "[REGISTRY=]URL",
-        _mirrors,
+        read.mirrors,
         "ask this address before the registry; without REGISTRY for all that have none of their own (repeatable)",
         many=True,
         joined=True,
@@ -199,7 +119,7 @@ TABLE = (
         "--cert-file",
         "KITBUILD_CERT_FILES",
         "FILE",
-        _paths,
+        read.paths,
         "certificate authorities (PEM) to trust for registries and mirrors too (repeatable)",
         many=True,
     ),
@@ -208,7 +128,7 @@ TABLE = (
         "--boot-loader",
         "KITBUILD_BOOT_LOADERS",
         "NAME=SOURCE",
-        _boot_loaders,
+        read.boot_loaders,
         "take a boot loader from a folder, a .deb, image:REFERENCE or package:PATH.deb@sha256:HEX (repeatable; "
         "default: packages of Debian, pinned)",
         many=True,
@@ -219,8 +139,109 @@ TABLE = (
         "--linuxkit-compatible",
         "KITBUILD_LINUXKIT_COMPATIBLE",
         "",
-        _switch,
+        read.switch,
         "lose in config.json and runtime.json what LinuxKit loses: camelCase keys, names of volumes in `mounts`",
+    ),
+    Setting(
+        "remote_cache",
+        "--remote-cache",
+        "KITBUILD_REMOTE_CACHE",
+        "URL",
+        read.place,
+        "look results up there too: http(s)://, grpc(s):// (REAPI), oci://, s3:// or file://; none: nowhere",
+    ),
+    Setting(
+        "remote_cache_write",
+        "--remote-cache-write",
+        "KITBUILD_REMOTE_CACHE_WRITE",
+        "",
+        read.switch,
+        "keep what is built there too (default: only read)",
+    ),
+    Setting(
+        "remote_cache_namespace",
+        "--remote-cache-namespace",
+        "KITBUILD_REMOTE_CACHE_NAMESPACE",
+        "NAME",
+        read.namespace,
+        "keep it apart under NAME, as builds of pull requests should; nobody else reads it",
+    ),
+    Setting(
+        "remote_cache_headers",
+        "--remote-cache-header",
+        "KITBUILD_REMOTE_CACHE_HEADERS",
+        "NAME: VALUE",
+        read.headers,
+        "send this header to the remote cache (repeatable; VALUE may be $VARIABLE)",
+        many=True,
+        secret=True,
+    ),
+    Setting(
+        "remote_cache_token_file",
+        "--remote-cache-token-file",
+        "KITBUILD_REMOTE_CACHE_TOKEN_FILE",
+        "FILE",
+        read.path,
+        "send the token in FILE to the remote cache (default: that in KITBUILD_REMOTE_CACHE_TOKEN, if any)",
+    ),
+    Setting(
+        "remote_cache_certificate",
+        "--remote-cache-certificate",
+        "KITBUILD_REMOTE_CACHE_CERTIFICATE",
+        "FILE",
+        read.path,
+        "show the remote cache this client certificate (PEM)",
+    ),
+    Setting(
+        "remote_cache_key",
+        "--remote-cache-key",
+        "KITBUILD_REMOTE_CACHE_KEY",
+        "FILE",
+        read.path,
+        "the client certificate's key (PEM), if it is not in the same file",
+    ),
+    Setting(
+        "signing_key",
+        "--signing-key",
+        "KITBUILD_SIGNING_KEY",
+        "FILE",
+        read.signing_key,
+        "sign what is kept in the remote cache with the key in FILE; the variable may hold the key itself",
+        secret=True,
+    ),
+    Setting(
+        "trusted_keys",
+        "--trusted-key",
+        "KITBUILD_TRUSTED_KEYS",
+        "KEY",
+        read.trusted_keys,
+        "take only results signed with one of these keys of `kitbuild cache keygen` (repeatable)",
+        many=True,
+    ),
+    Setting(
+        "executor",
+        "--executor",
+        "KITBUILD_EXECUTOR",
+        "URL",
+        read.place,
+        "run heavy nodes there: grpc(s)://, a server of REAPI's remote execution; none: here",
+    ),
+    Setting(
+        "executor_jobs",
+        "--executor-jobs",
+        "KITBUILD_EXECUTOR_JOBS",
+        "N",
+        read.number,
+        "run N nodes at once there (default: 16)",
+    ),
+    Setting(
+        "executor_properties",
+        "--executor-property",
+        "KITBUILD_EXECUTOR_PROPERTIES",
+        "NAME=VALUE",
+        read.pairs,
+        "ask for workers with this platform property (repeatable)",
+        many=True,
     ),
 )
 
@@ -306,6 +327,8 @@ def _read(setting: Setting, value: str | Sequence[str], folder: Path, *, place: 
         return setting.read(value, folder)
     except ValueError as error:
         shown = ", ".join(value) if setting.many and isinstance(value, list) else value
+        if setting.secret:
+            shown = "..."
         # Where an address may stand there may be a password in it.
         shown = re.sub(r"://[^\s,]*@", "://...@", str(shown))
         expected = setting.metavar or "true or false"

@@ -20,9 +20,10 @@ from kitbuild.registry import formats_named
 if TYPE_CHECKING:
     from argparse import _SubParsersAction
 
+    from kitbuild.cli.remote import Caches
     from kitbuild.report import Report
     from kitbuild.rule import Artifact
-    from kitbuild.store import Result
+    from kitbuild.store import Notes, Result, Store
 
 _DESCRIPTION = """\
 Builds a bootable system from LinuxKit configs, running only what is not in the cache yet.
@@ -32,6 +33,7 @@ Builds a bootable system from LinuxKit configs, running only what is not in the 
   kitbuild build --format tar linuxkit.yml           the root file system as linuxkit.tar
   kitbuild build --output - linuxkit.yml | gzip >x   the same into a pipe
   kitbuild build -v base.yml site.yml                two configs merged; says of each node why it runs
+  kitbuild build --remote-cache URL linuxkit.yml     takes from a remote cache what others built
 """
 
 
@@ -76,6 +78,9 @@ def add(subparsers: _SubParsersAction[ArgumentParser]) -> None:
     )
     parser.add_argument("--no-cache", action="store_true", help="run every node, whatever the cache holds")
     parser.add_argument(
+        "--require-cached", action="store_true", help="fail at the first node that would run, and say why"
+    )
+    parser.add_argument(
         "--dry-run", action="store_true", help="show the configs merged into one, and build nothing"
     )
     parser.add_argument(
@@ -107,9 +112,16 @@ def run(arguments: Namespace) -> int:
     report = open_report(kind, verbosity=arguments.verbose, stream=stream)  # type: ignore[arg-type]
     for warning in (*warnings, *found.warnings):
         report(Warned(warning))
+    from kitbuild.cli.remote import caches
+
     try:
-        with found.store.lease():
-            _build(arguments, found, target=target, report=report)
+        scope = scope_of(arguments.configs)
+        explains = arguments.require_cached or arguments.verbose > 0
+        with (
+            found.store.lease(),
+            caches(found.settings, found.store, report, scope=scope, explains=explains) as using,
+        ):
+            _build(arguments, found, using, target=target, report=report)
     finally:
         report.close()
     return 0
@@ -177,7 +189,7 @@ def _check_one_output(target: Target, outputs: Sequence[str]) -> None:
         )
 
 
-def _build(arguments: Namespace, found: Lowered, *, target: Target, report: Report) -> None:
+def _build(arguments: Namespace, found: Lowered, using: Caches, *, target: Target, report: Report) -> None:
     from kitbuild.engine import Settings, build
     from kitbuild.export import in_place
 
@@ -188,16 +200,21 @@ def _build(arguments: Namespace, found: Lowered, *, target: Target, report: Repo
 
     results = build(
         found.graph,
-        found.store,
-        notes=found.store,
+        using.store,
+        notes=using.notes,
         report=report,
         settings=Settings(
-            found.settings.jobs, use_cache=not arguments.no_cache, scope=scope_of(arguments.configs)
+            found.settings.jobs,
+            use_cache=not arguments.no_cache,
+            scope=scope_of(arguments.configs),
+            require_cached=arguments.require_cached,
+            executor=using.executor,
         ),
         wanted=wanted,
     )
+    using.share(found.graph)
     for suffix, path in paths.items():
-        _export(results[suffix], path, found=found, report=report)
+        _export(results[suffix], path, store=using.store, notes=found.store, report=report)
 
 
 def scope_of(configs: Sequence[str]) -> str:
@@ -209,29 +226,28 @@ def scope_of(configs: Sequence[str]) -> str:
     )
 
 
-def _export(result: Result, path: Path, *, found: Lowered, report: Report) -> None:
+def _export(result: Result, path: Path, *, store: Store, notes: Notes, report: Report) -> None:
     from kitbuild import export
 
     if str(path) == "-":
-        _pour(result, found)
+        _pour(result, store)
         return
     started = time.monotonic()
-    there = export.in_place(path, result.artifact, found.store)
+    there = export.in_place(path, result.artifact, notes)
     if there is not None:
         report(OutputWritten(path, there, False, time.monotonic() - started))
         return
-    size = export.extents_of(result.file(found.store), found.store).size
-    report(OutputStarted(path, size))
-    written = export.export(result, path, store=found.store, notes=found.store)
+    report(OutputStarted(path, export.extents_of(result.file(store), store).size))
+    written = export.export(result, path, store=store, notes=notes)
     report(OutputWritten(path, written.digest, written.fresh, time.monotonic() - started))
 
 
-def _pour(result: Result, found: Lowered) -> None:
+def _pour(result: Result, store: Store) -> None:
     """Writes an output to stdout."""
     from kitbuild import export
 
     try:
-        export.write(export.extents_of(result.file(found.store), found.store), sys.stdout.buffer, found.store)
+        export.write(export.extents_of(result.file(store), store), sys.stdout.buffer, store)
     except BrokenPipeError:
         raise
     except OSError as error:

@@ -9,6 +9,7 @@ from kitbuild.event import (
     BuildFinished,
     BuildStarted,
     Event,
+    FetchStarted,
     NodeCached,
     NodeFailed,
     NodeFinished,
@@ -29,6 +30,8 @@ _MOST_SHOWN = 8
 _REDRAWS_PER_SECOND = 8
 # An output smaller than this is in place before anybody wonders.
 _LARGE_BYTES = 1 << 28
+# Networks are slower than disks.
+_LARGE_FETCH_BYTES = 1 << 24
 
 
 class _Progress(NamedTuple):
@@ -73,6 +76,10 @@ class ConsoleReport(LinesReport):
                 self._show()
             case BuildFinished() | OutputWritten():
                 self._hide()
+            case FetchStarted(_, size) if size >= _LARGE_FETCH_BYTES:
+                text = f"fetching up to {human_size(size)} from the remote cache"
+                self._progress = self._progress._replace(writing=(text, time.monotonic()))
+                self._show()
             case OutputStarted(path, size) if size >= _LARGE_BYTES:
                 text = f"writing {path}, {human_size(size)}"
                 self._progress = self._progress._replace(writing=(text, time.monotonic()))

@@ -8,6 +8,9 @@ Every object has `event`; the other fields, all always there unless marked so:
     node-finished    node section artifact seconds
     node-failed      node section message where hint       where: {file, line, column} or null; hint: or null
     warned           message node section                  node, section: null if the build itself warns
+    fetch-started    blobs size                            content of outputs comes from the remote cache
+    remote-used      place results blobs bytes kept_results kept_blobs kept_bytes left seconds
+    output-started   path size
     output-written   path digest size fresh seconds        fresh: false if the file was up to date
     build-finished   ran cached failed left seconds
 
@@ -23,17 +26,26 @@ from kitbuild.event import (
     BuildFinished,
     BuildStarted,
     Event,
+    FetchStarted,
     NodeCached,
     NodeFailed,
     NodeFinished,
     NodeStarted,
     OutputStarted,
     OutputWritten,
+    RemoteUsed,
     Warned,
 )
 from kitbuild.node import Node
 from kitbuild.report.channel import Channel
 from kitbuild.rule import Artifact
+
+_NAMES: dict[type, str] = {
+    BuildStarted: "build-started",
+    BuildFinished: "build-finished",
+    FetchStarted: "fetch-started",
+    RemoteUsed: "remote-used",
+}
 
 
 class JsonReport:
@@ -54,9 +66,8 @@ class JsonReport:
 def facts_of(event: Event) -> dict[str, Any]:
     """An event as JSON values."""
     match event:
-        case BuildStarted() | BuildFinished():
-            name = "build-started" if isinstance(event, BuildStarted) else "build-finished"
-            return {"event": name, **event._asdict()}
+        case BuildStarted() | BuildFinished() | FetchStarted() | RemoteUsed():
+            return {"event": _NAMES[type(event)], **event._asdict()}
         case NodeCached(node, artifact):
             return {"event": "node-cached", **_node(node), "artifact": _artifact(artifact)}
         case NodeStarted(node, why):

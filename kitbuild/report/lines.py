@@ -12,6 +12,7 @@ from kitbuild.event import (
     NodeFinished,
     NodeStarted,
     OutputWritten,
+    RemoteUsed,
     Warned,
 )
 from kitbuild.report.channel import Channel
@@ -81,6 +82,8 @@ def text_of(event: Event, *, verbosity: int, color: bool) -> str | None:
             return format_warning(message, node.name if node else "", color=color)
         case OutputWritten():
             return _output(event, color)
+        case RemoteUsed():
+            return _remote(event)
         case _ if verbosity < 1:
             return None
         case NodeCached(node, _):
@@ -113,3 +116,15 @@ def _finished(event: NodeFinished) -> str:
     artifact = event.artifact
     made = f"{artifact.kind} {human_size(artifact.digest.size)} sha256:{artifact.digest.hex[:12]}"
     return f"done: {printable(event.node.name)}: {made}, {human_seconds(event.seconds)}"
+
+
+def _remote(event: RemoteUsed) -> str | None:
+    """What was taken from and kept in a remote cache; nothing if that is nothing."""
+    counts = []
+    if event.results or event.blobs:
+        counts.append(f"took {plural(event.results, 'result')}, {human_size(event.bytes)}")
+    if event.kept_results or event.kept_blobs:
+        counts.append(f"kept {plural(event.kept_results, 'result')}, {human_size(event.kept_bytes)}")
+    if event.left:
+        counts.append(f"{plural(event.left, 'result')} not kept")
+    return f"{printable(event.place)}  {'; '.join(counts)}" if counts else None

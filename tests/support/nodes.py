@@ -99,14 +99,15 @@ def built(
     wanted: Callable[[str, Artifact], bool] = lambda name, artifact: True,
     jobs: int = 2,
     use_cache: bool = True,
+    settings: Settings | None = None,
 ) -> dict[str, Result]:
-    """The results of a build."""
+    """The results of a build; `settings`, if given, counts instead of `jobs` and `use_cache`."""
     return build(
         Graph.of(outputs),
         store,
         notes=store,
         report=reporter(report),
-        settings=Settings(jobs, use_cache=use_cache),
+        settings=settings or Settings(jobs, use_cache=use_cache),
         wanted=wanted,
     )
 

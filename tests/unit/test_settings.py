@@ -229,3 +229,74 @@ def test_boot_loader_from_nowhere_is_refused(tmp_path: Path, text: str, hint: st
 
     assert error.message == f"`--boot-loader`: expected NAME=SOURCE, got `{text}`"
     assert error.hint == hint
+
+
+# -- the remote cache
+
+
+def test_remote_cache_is_a_url_and_none_switches_it_off(tmp_path: Path) -> None:
+    (tmp_path / "kitbuild.toml").write_text(
+        'remote-cache = "https://cache.example/team"\nremote-cache-write = true\n'
+    )
+
+    from_file = settings(tmp_path)
+    off = settings(tmp_path, "--remote-cache", "none")
+
+    assert (from_file.remote_cache, from_file.remote_cache_write) == ("https://cache.example/team", True)
+    assert off.remote_cache == ""
+
+
+@pytest.mark.parametrize("url", ["cache.example", "/srv/cache", "http:/x", "://x", "http://a b"])
+def test_remote_cache_that_is_no_url_is_refused(tmp_path: Path, url: str) -> None:
+    error = refused(tmp_path, "--remote-cache", url)
+
+    assert error.message == f"`--remote-cache`: expected URL, got `{url}`"
+    assert error.hint == "write SCHEME://HOST[:PORT][/PATH], or none"
+
+
+@pytest.mark.parametrize("name", ["pr-7", "main", "a.b_c-1", "x" * 64])
+def test_namespace_can_be_a_part_of_a_path(tmp_path: Path, name: str) -> None:
+    assert settings(tmp_path, "--remote-cache-namespace", name).remote_cache_namespace == name
+
+
+@pytest.mark.parametrize("name", ["..", "a/b", "-a", "A", "a b", "x" * 65, "a--b", "ä"])
+def test_namespace_that_could_leave_its_place_is_refused(tmp_path: Path, name: str) -> None:
+    assert "--remote-cache-namespace" in refused(tmp_path, f"--remote-cache-namespace={name}").message
+
+
+def test_headers_are_pairs(tmp_path: Path) -> None:
+    found = settings(tmp_path, "--remote-cache-header", "X-Team: os", "--remote-cache-header", "X-Key:$KEY")
+
+    assert found.remote_cache_headers == (("X-Team", "os"), ("X-Key", "$KEY"))
+
+
+@pytest.mark.parametrize("text", ["secret", "a b: secret", "X: secret\x07", ": secret"])
+def test_wrong_header_is_refused_without_being_shown(tmp_path: Path, text: str) -> None:
+    error = refused(tmp_path, "--remote-cache-header", text)
+
+    assert "secret" not in f"{error.message} {error.hint}"
+    assert error.hint == "write NAME: VALUE, or NAME: $VARIABLE"
+
+
+def test_password_in_a_wrong_url_is_not_shown(tmp_path: Path) -> None:
+    assert "secret" not in refused(tmp_path, "--remote-cache", "x y://user:secret@host").message
+
+
+def test_signing_key_is_a_path_or_the_key_itself(tmp_path: Path) -> None:
+    key = "kitbuild-secret-ed25519:AAAA"
+
+    assert settings(tmp_path, KITBUILD_SIGNING_KEY=key).signing_key == key
+    assert settings(tmp_path, "--signing-key", "ci.key").signing_key == str(tmp_path / "ci.key")
+
+
+def test_trusted_keys_are_what_keygen_prints(tmp_path: Path) -> None:
+    keys = ("kitbuild-ed25519:AAAA", "kitbuild-ed25519:BBBB=")
+
+    assert settings(tmp_path, KITBUILD_TRUSTED_KEYS=" ".join(keys)).trusted_keys == keys
+    assert "keygen" in str(refused(tmp_path, "--trusted-key", "AAAA").hint)
+
+
+def test_executor_properties_are_pairs(tmp_path: Path) -> None:
+    found = settings(tmp_path, "--executor-property", "OSFamily=linux", "--executor-property", "pool=a=b")
+
+    assert found.executor_properties == (("OSFamily", "linux"), ("pool", "a=b"))

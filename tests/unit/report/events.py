@@ -12,12 +12,14 @@ from kitbuild.event import (
     BuildFinished,
     BuildStarted,
     Event,
+    FetchStarted,
     NodeCached,
     NodeFailed,
     NodeFinished,
     NodeStarted,
     OutputStarted,
     OutputWritten,
+    RemoteUsed,
     Warned,
 )
 from kitbuild.node import Node
@@ -45,11 +47,26 @@ FAILED = NodeFailed(
 PLAIN_FAILED = NodeFailed(SEGMENT, RuleError("no space"))
 WARNED = Warned("the clock is wrong")
 NODE_WARNED = Warned("no kernel modules", IMAGE)
+FETCHING = FetchStarted(3, 50 << 20)
+REMOTE = RemoteUsed("https://cache.example", 9, 2, 3 << 20, 4, 1, 1536, left=2, seconds=0.5)
 WRITING = OutputStarted(Path("out/disk.raw"), 100 << 30)
 WRITTEN = OutputWritten(Path("out/linuxkit-initrd.img"), DIGEST, True, 0.1)
 UP_TO_DATE = WRITTEN._replace(fresh=False)
 FINISHED = BuildFinished(ran=1, cached=1, failed=0, left=0, seconds=0.42)
-ALL: tuple[Event, ...] = (STARTED, CACHED, RUN, DONE, FAILED, WARNED, NODE_WARNED, WRITING, WRITTEN, FINISHED)
+ALL: tuple[Event, ...] = (
+    STARTED,
+    CACHED,
+    RUN,
+    DONE,
+    FAILED,
+    WARNED,
+    NODE_WARNED,
+    FETCHING,
+    WRITING,
+    WRITTEN,
+    FINISHED,
+    REMOTE,
+)
 
 
 class Terminal(io.StringIO):

@@ -75,6 +75,25 @@ def told(*happened: Event) -> list[dict[str, Any]]:
             id="warning of a node",
         ),
         pytest.param(
+            events.FETCHING, {"event": "fetch-started", "blobs": 3, "size": 50 << 20}, id="content to come"
+        ),
+        pytest.param(
+            events.REMOTE,
+            {
+                "event": "remote-used",
+                "place": "https://cache.example",
+                "results": 9,
+                "blobs": 2,
+                "bytes": 3 << 20,
+                "kept_results": 4,
+                "kept_blobs": 1,
+                "kept_bytes": 1536,
+                "left": 2,
+                "seconds": 0.5,
+            },
+            id="remote cache",
+        ),
+        pytest.param(
             events.WRITING,
             {"event": "output-started", "path": "out/disk.raw", "size": 100 << 30},
             id="large output",
@@ -111,9 +130,11 @@ def test_every_event_is_a_line_in_order() -> None:
         "node-failed",
         "warned",
         "warned",
+        "fetch-started",
         "output-started",
         "output-written",
         "build-finished",
+        "remote-used",
     ]
 
 

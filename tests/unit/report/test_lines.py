@@ -4,7 +4,7 @@ import io
 
 import pytest
 
-from kitbuild.event import BuildFinished, Event
+from kitbuild.event import BuildFinished, Event, RemoteUsed
 from kitbuild.report.lines import LinesReport, QuietReport
 from tests.unit.report import events
 from tests.unit.report.events import Broken, Terminal, tell
@@ -50,6 +50,13 @@ def told(*happened: Event, verbosity: int = 0) -> list[str]:
             [f"out/linuxkit-initrd.img  1.5 KiB  sha256:{SHA256}  up to date"],
             id="output that was there",
         ),
+        pytest.param(
+            events.REMOTE,
+            ["https://cache.example  took 9 results, 3.0 MiB; kept 4 results, 1.5 KiB; 2 results not kept"],
+            id="remote cache",
+        ),
+        pytest.param(RemoteUsed("x", 0, 0, 0, 0, 0, 0, left=0, seconds=0.0), [], id="idle remote cache"),
+        pytest.param(events.FETCHING, [], id="fetching"),
         pytest.param(events.FINISHED, ["2 nodes: 1 run, 1 cached, 0.42 s"], id="end"),
     ],
 )

@@ -1,0 +1,219 @@
+"""From settings to the store of a build: the local cache alone, or a remote cache behind it."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import re
+import time
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, NamedTuple
+
+from kitbuild.errors import UsageError
+from kitbuild.event import RemoteUsed, Warned
+from kitbuild.setting_values import SECRET_KEY
+
+if TYPE_CHECKING:
+    from kitbuild.cache.directory import DirectoryStore
+    from kitbuild.cache.remote import Access, Remote
+    from kitbuild.engine import Executor
+    from kitbuild.event import Reporter
+    from kitbuild.graph import Graph
+    from kitbuild.settings import Settings
+    from kitbuild.store import Notes, Store
+
+TOKEN_VARIABLE = "KITBUILD_REMOTE_CACHE_TOKEN"
+_EXECUTOR_JOBS = 16
+# No token, key or list of them is as large; a disk given by mistake is.
+_MOST_SECRET_BYTES = 1 << 16
+
+
+class Caches(NamedTuple):
+    """What a build works with: where results come from, where heavy nodes run if not here, and what is remembered.
+
+    `share` is told the graph of a build that came to its end.
+    """
+
+    store: Store
+    notes: Notes
+    executor: Executor | None = None
+    share: Callable[[Graph], None] = lambda graph: None
+
+
+@contextmanager
+def caches(
+    settings: Settings, local: DirectoryStore, report: Reporter, *, scope: str, explains: bool
+) -> Iterator[Caches]:
+    """The caches for a build; what is to be kept elsewhere has been kept, or given up, when the block ends.
+
+    `scope` is what the nodes of the build are remembered under; a build that `explains` asks elsewhere too what they
+    were made of. Raises UsageError for settings that do not fit together, before anything is asked.
+    """
+    executor_url, cache_url = settings.executor, settings.remote_cache or settings.executor
+    if not cache_url:
+        _check_unused(settings)
+        yield Caches(local, local)
+        return
+    from kitbuild.cache.remote import shown
+    from kitbuild.cache.tiered import TieredStore
+
+    def warn(message: str) -> None:
+        report(Warned(message))
+
+    with ExitStack() as closing:
+        access = access_of(settings)
+        remote = _remote(cache_url, settings, access, warn)
+        # Without a cache of its own an executor's is read from alone: it has what ran there.
+        writes = settings.remote_cache_write and bool(settings.remote_cache)
+        store = TieredStore(local, remote, writes=writes, warn=warn)
+        closing.callback(store.close)
+        executor = None
+        if executor_url:
+            executor = _executor(settings, access, store, lazy=executor_url == cache_url, warn=warn)
+            closing.callback(executor.close)  # type: ignore[attr-defined]
+        notes: Notes = local
+        if explains:
+            from kitbuild.cache.shared_notes import SharedNotes
+
+            notes = SharedNotes(local, remote, scope)
+
+        def share(graph: Graph) -> None:
+            if writes:
+                _share(graph, local, remote, scope)
+
+        yield Caches(store, notes, executor, share)
+        started = time.monotonic()
+        left = store.finish()
+        traffic = store.traffic()
+        report(
+            RemoteUsed(
+                shown(cache_url),
+                results=traffic.results,
+                blobs=traffic.blobs,
+                bytes=traffic.bytes,
+                kept_results=traffic.kept_results,
+                kept_blobs=traffic.kept_blobs,
+                kept_bytes=traffic.kept_bytes,
+                left=left,
+                seconds=time.monotonic() - started,
+            )
+        )
+
+
+def access_of(settings: Settings, environment: Mapping[str, str] = os.environ) -> Access:
+    """With what to ask; raises UsageError for a file that cannot be read, or a variable that is not set."""
+    from kitbuild.cache.remote import Access
+
+    token = environment.get(TOKEN_VARIABLE, "").strip()
+    if settings.remote_cache_token_file is not None:
+        token = _secret(settings.remote_cache_token_file, "--remote-cache-token-file")
+    if not (token.isascii() and token.isprintable()) or " " in token:
+        raise UsageError("expected a token of printable ASCII characters for the remote cache, got others")
+    return Access(
+        tuple((name, _header(value, environment)) for name, value in settings.remote_cache_headers),
+        token,
+        settings.cert_files,
+        settings.remote_cache_certificate,
+        settings.remote_cache_key,
+    )
+
+
+def _remote(url: str, settings: Settings, access: Access, warn: Callable[[str], None]) -> Remote:
+    """The remote cache behind all that makes it safe to use."""
+    from kitbuild.cache.guarded import GuardedRemote
+    from kitbuild.cache.verified import VerifiedRemote
+    from kitbuild.registry import remote_at
+
+    secret = settings.signing_key
+    if secret and not secret.startswith(SECRET_KEY):
+        secret = _secret(Path(secret), "--signing-key")
+
+    def opened(url: str) -> Remote:
+        remote = remote_at(url, access)
+        if not settings.remote_cache_write:
+            from kitbuild.cache.readonly import ReadonlyRemote
+
+            remote = ReadonlyRemote(remote)
+        if secret or settings.trusted_keys:
+            from kitbuild.cache.signed import SignedRemote
+
+            remote = SignedRemote(remote, settings.trusted_keys, secret)
+        return remote
+
+    remote = opened(url)
+    if settings.remote_cache_namespace:
+        from kitbuild.cache.namespaced import NamespacedRemote
+
+        remote = NamespacedRemote(remote, opened(_below(url, settings.remote_cache_namespace)))
+    return GuardedRemote(VerifiedRemote(remote), warn=warn)
+
+
+def _share(graph: Graph, local: DirectoryStore, remote: Remote, scope: str) -> None:
+    """Lets other machines know what the nodes are made of, unless that is what was told last time."""
+    from kitbuild.cache.shared_notes import publish
+    from kitbuild.engine import made_of
+
+    nodes = {name: ingredients.encode() for name, ingredients in made_of(graph, local).items()}
+    whole = hashlib.sha256(b"\0".join(nodes.values())).digest()
+    if local.note("shared", scope) != whole:
+        publish(remote, scope, nodes)
+        local.keep("shared", scope, whole)
+
+
+def _executor(
+    settings: Settings, access: Access, store: Store, *, lazy: bool, warn: Callable[[str], None]
+) -> Executor:
+    from kitbuild.cache.execution import open_executor
+
+    return open_executor(
+        settings.executor,
+        access,
+        store=store,
+        jobs=settings.executor_jobs or _EXECUTOR_JOBS,
+        properties=settings.executor_properties,
+        lazy=lazy,
+        warn=warn,
+    )
+
+
+def _below(url: str, namespace: str) -> str:
+    """The URL of a namespace: a part more of its path."""
+    place, mark, query = url.partition("?")
+    return f"{place.rstrip('/')}/{namespace}{mark}{query}"
+
+
+def _check_unused(settings: Settings) -> None:
+    """Refuses what has no effect without a remote cache and would make one believe there was one."""
+    if settings.remote_cache_write:
+        raise UsageError(
+            "expected a remote cache with `--remote-cache-write`, got none",
+            hint="name it with `--remote-cache URL` or KITBUILD_REMOTE_CACHE",
+        )
+
+
+def _header(value: str, environment: Mapping[str, str]) -> str:
+    variable = re.fullmatch(r"\$(?:(\w+)|\{(\w+)\})", value)
+    if variable is None:
+        return value
+    name = variable[1] or variable[2]
+    if name not in environment:
+        raise UsageError(f"expected the variable `{name}` for a header of the remote cache, got none")
+    return environment[name]
+
+
+def _secret(path: Path, flag: str) -> str:
+    """The one line of a file; nothing of it is shown."""
+    try:
+        with path.open("rb") as file:
+            content = file.read(_MOST_SECRET_BYTES)
+        text = content.decode("ascii").strip()
+    except OSError as error:
+        raise UsageError(f"`{flag}`: cannot read {path}: {error.strerror}") from error
+    except UnicodeDecodeError as error:
+        raise UsageError(f"`{flag}`: expected one line of text in {path}, got other bytes") from error
+    lines = [line for line in text.splitlines() if line and not line.startswith("#")]
+    if len(lines) != 1:
+        raise UsageError(f"`{flag}`: expected one line in {path}, got {len(lines)}")
+    return lines[0]
