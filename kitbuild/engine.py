@@ -110,10 +110,15 @@ def build(
 def status(graph: Graph, store: Store) -> dict[Node, Result | None]:
     """What the cache knows of every node now; None if it must run or needs something that must."""
     known: dict[Node, Result | None] = {}
-    for node in graph:
-        inputs = _artifacts(node, known)
-        known[node] = store.results([ingredients_of(node, inputs).key()])[0] if inputs is not None else None
-    return known
+    for level in _levels(graph):
+        keys = {
+            node: ingredients_of(node, inputs).key()
+            for node in level
+            if (inputs := _artifacts(node, known)) is not None
+        }
+        known.update(dict.fromkeys(level))
+        known.update(zip(keys, store.results(tuple(keys.values())), strict=True))
+    return {node: known[node] for node in graph}
 
 
 def made_of(graph: Graph, store: Store) -> dict[str, Ingredients]:

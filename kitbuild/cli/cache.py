@@ -26,11 +26,16 @@ Looks after the local cache: the content builds made and fetched, and the result
   kitbuild cache verify                hash everything again, remove what is wrong
   kitbuild cache clear                 start afresh
 
-All of it is safe while builds run: nothing they need is dropped, and `clear` refuses. What is dropped is built or
+All of these are safe while builds run: nothing they need is dropped, and `clear` refuses. What is dropped is built or
 fetched again when it is next needed.
 
 The cache is the folder given by --cache-dir, else $KITBUILD_CACHE_DIR, else `cache-dir` in kitbuild.toml, else
 $XDG_CACHE_HOME/kitbuild, else ~/.cache/kitbuild.
+
+For a remote cache, which several machines share:
+
+  kitbuild cache serve --dir D         be one
+  kitbuild cache keygen FILE           make a key to sign results with
 """
 
 _UNITS = "KMGT"
@@ -46,7 +51,7 @@ def add(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) -> None
     """Adds `cache` and its own commands to the command line."""
     parser = subparsers.add_parser(
         "cache",
-        help="look after the local cache: info, verify, gc, clear",
+        help="look after the local cache: info, verify, gc, clear; serve a remote one: serve, keygen",
         description=_DESCRIPTION,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from kitbuild.cli.configs import DEFAULT_FORMAT, add_config_arguments, lowered
 from kitbuild.errors import KitbuildError
+from kitbuild.event import Event, Warned
 from kitbuild.graph import Graph, inputs_of
 from kitbuild.node import Node
 from kitbuild.query import UNKNOWN, NodeStatus, State, Status, label_of, sections_of, status_of
@@ -55,13 +56,22 @@ def add(subparsers: _SubParsersAction[ArgumentParser]) -> None:
 
 def run(arguments: Namespace) -> int:
     """Writes the graph and gives the exit status."""
+    from kitbuild.cli.remote import caches
     from kitbuild.engine import status as known_results
 
     names = [name for text in arguments.image_format for name in text.split(",") if name]
     found = lowered(arguments, formats=names or (DEFAULT_FORMAT,), offline=True)
-    status = status_of(known_results(found.graph, found.store), filter(_is_far, found.graph))
-    show(found.graph, status, arguments)
+    # To look is not to write, nor to run anything.
+    settings = found.settings._replace(remote_cache_write=False, executor="")
+    with caches(settings, found.store, _tell_warnings, scope="", explains=False) as using:
+        known = known_results(found.graph, using.store)
+    show(found.graph, status_of(known, filter(_is_far, found.graph)), arguments)
     return 0
+
+
+def _tell_warnings(event: Event) -> None:
+    if isinstance(event, Warned):
+        sys.stderr.write(f"warning: {event.message}\n")
 
 
 def show(graph: Graph, status: Status, arguments: Namespace) -> None:

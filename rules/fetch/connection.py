@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -36,14 +36,26 @@ class _Authorization(NamedTuple):
     expires: float  # on the monotonic clock
 
 
+class DeniedError(ImageError):
+    """A registry that does not let us do what we ask for."""
+
+
 class Connection:
     """One registry; what authenticates us is kept a repository. Safe to use from several threads.
 
     `address` is how it is reached if its host does not tell: http or https, host, and a path that all its
-    repositories begin with.
+    repositories begin with. `credentials` are given for this registry, in place of those in Docker's config file;
+    `headers` go with each request to it, and an `Authorization` among them is all that authenticates us.
     """
 
-    def __init__(self, transport: Transport, *, address: str = "") -> None:
+    def __init__(
+        self,
+        transport: Transport,
+        *,
+        address: str = "",
+        credentials: Credentials | None = None,
+        headers: Mapping[str, str] | None = None,
+    ) -> None:
         self.transport = transport
         self.host = transport.host
         scheme, _, place = address.partition("://")
@@ -55,7 +67,10 @@ class Connection:
         self._prefix = f"{path}/" if path else ""
         # Whoever asks for plain http gets it, but no password goes out in the clear to another machine.
         self._is_private = scheme == "https" or is_loopback(name)
-        self._authorizations: dict[str, _Authorization] = {}
+        self._credentials = credentials
+        self._headers = {name.title(): value for name, value in (headers or {}).items()}
+        self._fixed = self._headers.pop("Authorization", "")
+        self._authorizations: dict[tuple[str, bool], _Authorization] = {}
 
     @contextmanager
     def get(
@@ -68,17 +83,81 @@ class Connection:
         """
         repository = f"{self._prefix}{repository}"
         address = f"{self._address}/{repository}/{path}"
-        known = self._authorizations.get(repository)
-        header = known.header if known and known.expires > time.monotonic() else ""
-        response = self.transport.get(address, header, headers=headers)
-        if response.status_code == 401:
-            self._drop(response)
-            challenge = response.headers.get("WWW-Authenticate", "")
-            header = self._authorized(repository, challenge)
-            response = self.transport.get(address, header, headers=headers)
-        with response:
+
+        def ask(authorization: str) -> requests.Response:
+            return self.transport.get(address, authorization, headers={**self._headers, **(headers or {})})
+
+        with self._answer(repository, ask) as response:
             self._check(response, repository, path)
             yield response
+
+    def send(
+        self,
+        method: str,
+        repository: str,
+        path: str,
+        *,
+        headers: Mapping[str, str] | None = None,
+        content: Callable[[], bytes | Iterable[bytes]] | None = None,
+        timeouts: tuple[float, float] | None = None,
+    ) -> requests.Response:
+        """The answer to one request, tried once, whatever its status; close it. Its body is not read yet.
+
+        `path` is below /v2/<repository>/, or an address that a registry sent an upload to: if that is on another
+        host, we do not say there who we are. `content` gives what Transport.send takes.
+
+        Raises DeniedError for 401 and 403, UnreachableError if there is no answer, ImageError for what else stands
+        in the way of being let in.
+        """
+        repository = f"{self._prefix}{repository}"
+        address, is_ours = self._place(repository, path)
+
+        def ask(authorization: str) -> requests.Response:
+            own = {**self._headers, **(headers or {})} if is_ours else headers
+            given = content() if content else None
+            try:
+                return self.transport.send(
+                    method, address, authorization, headers=own, content=given, timeouts=timeouts
+                )
+            except OSError as error:
+                raise self.transport.unreachable(error) from error
+
+        response = self._answer(repository, ask, writes=content is not None) if is_ours else ask("")
+        if response.status_code in (401, 403):
+            self._drop(response)
+            raise self._denied(repository)
+        return response
+
+    def _place(self, repository: str, path: str) -> tuple[str, bool]:
+        """The whole address, and whether it is the registry's own."""
+        from urllib.parse import urljoin, urlsplit
+
+        base = f"{self._address}/{repository}/"
+        if not path.startswith(("/", "http:", "https:")):
+            return base + path, True
+        place = urlsplit(urljoin(base, path))
+        own = urlsplit(base)
+        default = {"http": ":80", "https": ":443"}[place.scheme]
+        if own.netloc in (place.netloc, place.netloc.removesuffix(default)):
+            # Behind a proxy that speaks TLS for it, a registry may take itself for one of plain http.
+            return place._replace(scheme=own.scheme, netloc=own.netloc).geturl(), True
+        if self._is_private and place.scheme == "http" and not is_loopback(place.netloc):
+            raise ImageError(f"{self.host} wants content sent to `{place.netloc}` over plain http")
+        return place.geturl(), False
+
+    def _answer(
+        self, repository: str, ask: Callable[[str], requests.Response], *, writes: bool = False
+    ) -> requests.Response:
+        """The answer to `ask`, which takes an `Authorization`, authenticated as needed."""
+        # A token for reading and writing would do for both, but not everybody gets one.
+        known = self._authorizations.get((repository, writes))
+        header = known.header if known and known.expires > time.monotonic() else self._fixed
+        response = ask(header)
+        if response.status_code != 401 or self._fixed:
+            return response
+        self._drop(response)
+        challenge = response.headers.get("WWW-Authenticate", "")
+        return ask(self._authorized(repository, challenge, writes=writes))
 
     def _drop(self, response: requests.Response) -> None:
         # Read to its end, the answer leaves the connection open for the next request. These are tiny.
@@ -86,26 +165,29 @@ class Connection:
             next(self.transport.pieces(response), b"")
         response.close()
 
-    def _authorized(self, repository: str, header: str) -> str:
+    def _authorized(self, repository: str, header: str, *, writes: bool) -> str:
         """The `Authorization` that answers a challenge, kept for the next requests to this repository."""
-        credentials = credentials_for(self.host, repository, config_file()) if self._is_private else None
+        credentials = self._credentials
+        if credentials is None and self._is_private:
+            credentials = credentials_for(self.host, repository, config_file())
         challenges = {challenge.scheme: challenge for challenge in challenges_of(header)}
         if "bearer" in challenges:
-            found = self._token(challenges["bearer"], repository, credentials)
+            scope = f"repository:{repository}:{'pull,push' if writes else 'pull'}"
+            found = self._token(challenges["bearer"], repository, credentials, scope=scope)
         elif "basic" in challenges and credentials:
             found = _Authorization(credentials.basic, float("inf"))
         else:
             raise self._denied(repository)
-        self._authorizations[repository] = found
+        self._authorizations[repository, writes] = found
         return found.header
 
     def _token(
-        self, challenge: Challenge, repository: str, credentials: Credentials | None
+        self, challenge: Challenge, repository: str, credentials: Credentials | None, *, scope: str
     ) -> _Authorization:
         realm = challenge.parameters.get("realm", "")
         if self._is_private:
             self._check_realm(realm)
-        parameters = {"scope": challenge.parameters.get("scope") or f"repository:{repository}:pull"}
+        parameters = {"scope": challenge.parameters.get("scope") or scope}
         if "service" in challenge.parameters:
             parameters["service"] = challenge.parameters["service"]
         basic = credentials.basic if credentials else ""
@@ -113,7 +195,8 @@ class Connection:
             if response.status_code in (401, 403):
                 raise self._denied(repository)
             if response.status_code != 200:
-                raise ImageError(f"{realm} answers {response.status_code}, no token for {self.host}")
+                kind = UnavailableError if response.status_code >= 500 else ImageError
+                raise kind(f"{realm} answers {response.status_code}, no token for {self.host}")
             try:
                 content = self.transport.body(response, _MAX_TOKEN_BYTES)
             except OSError as error:
@@ -155,13 +238,15 @@ class Connection:
         kind = UnavailableError if status == 429 or status >= 500 else ImageError
         raise kind(f"{self.host} answers {status} {response.reason} for {repository}/{path}", hint=hint)
 
-    def _denied(self, repository: str) -> ImageError:
+    def _denied(self, repository: str) -> DeniedError:
         file = config_file()
         helper = helper_for(self.host, file)
-        if not self._is_private:
+        if self._credentials or self._fixed:
+            hint = "check the name, and the user, password or token given for it"
+        elif not self._is_private:
             hint = "give its address with https://: passwords are not sent over http"
         elif helper:
             hint = f"put an `auths` entry for {self.host} into {file}: its helper `{helper}` is not used"
         else:
             hint = f"check the name, or log in: `docker login {self.host}`"
-        return ImageError(f"{self.host} denies access to {repository}", hint=hint)
+        return DeniedError(f"{self.host} denies access to {repository}", hint=hint)

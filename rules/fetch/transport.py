@@ -1,4 +1,4 @@
-"""HTTP GET to a registry and what belongs to it: time-outs, retries, limits, and words for failures.
+"""Requests to a registry and what belongs to them: time-outs, retries, limits, and words for failures.
 
 Source: RFC 9110 (HTTP semantics).
 """
@@ -8,7 +8,8 @@ from __future__ import annotations
 import ipaddress
 import threading
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from kitbuild.errors import ImageError
@@ -23,6 +24,8 @@ _WAITS_SECONDS = (0.2, 1.0)
 _MAX_RETRY_AFTER_SECONDS = 10.0
 _PASSING = frozenset({408, 429, 500, 502, 503, 504})
 _PIECE_BYTES = 1 << 18
+# What goes on to another host when a request is sent there; all else may say who we are.
+_PUBLIC_HEADERS = frozenset({"Accept", "Accept-Encoding", "Connection", "Range", "User-Agent"})
 
 
 class UnavailableError(ImageError):
@@ -36,8 +39,9 @@ class UnreachableError(UnavailableError):
 class Transport:
     """Requests on behalf of one registry, whose `host` errors name. Safe to use from several threads.
 
-    `waits` are the seconds before a request is tried again; nothing is if there are none. `cert_files` hold
-    certificate authorities (PEM) to be trusted besides those the system trusts.
+    `waits` are the seconds before a request is tried again; nothing is if there are none. `timeouts` are the seconds
+    to connect in and to wait for the next bytes of an answer. `cert_files` hold certificate authorities (PEM) to be
+    trusted besides those the system trusts; `client_cert` is a PEM file with our own and one with its key.
     """
 
     def __init__(
@@ -46,12 +50,16 @@ class Transport:
         *,
         pause: Callable[[float], None] = time.sleep,
         waits: Sequence[float] = _WAITS_SECONDS,
+        timeouts: tuple[float, float] = (_CONNECT_SECONDS, _READ_SECONDS),
         cert_files: tuple[str, ...] = (),
+        client_cert: tuple[Path, Path] | None = None,
     ) -> None:
         self.host = host
         self._pause = pause
         self._waits = waits
+        self._timeouts = timeouts
         self._cert_files = cert_files
+        self._client_cert = client_cert
         self._lock = threading.Lock()
         self._session: requests.Session | None = None
 
@@ -68,23 +76,13 @@ class Transport:
         Raises UnreachableError if there is no answer at all.
         """
 
-        def authorize(request: requests.PreparedRequest) -> requests.PreparedRequest:
-            if authorization:
-                request.headers["Authorization"] = authorization
-            return request
+        if parameters:
+            from urllib.parse import urlencode
 
+            address = f"{address}{'&' if '?' in address else '?'}{urlencode(parameters)}"
         for wait in (*self._waits, None):
             try:
-                response = self.session().get(
-                    address,
-                    params=parameters,
-                    headers={"Accept-Encoding": "identity", **(headers or {})},
-                    # Not a header: requests lets ~/.netrc replace one. On a redirect to another host it drops
-                    # what this sets.
-                    auth=authorize,
-                    stream=True,
-                    timeout=(_CONNECT_SECONDS, _READ_SECONDS),
-                )
+                response = self.send("GET", address, authorization, headers=headers)
             except OSError as error:  # every exception of requests is one
                 if wait is None or not _may_pass(error):
                     raise self.unreachable(error) from error
@@ -95,6 +93,39 @@ class Transport:
             response.close()
             self._pause(_wait(response, wait))
         raise AssertionError("the last try returns or raises")
+
+    def send(
+        self,
+        method: str,
+        address: str,
+        authorization: str,
+        *,
+        headers: Mapping[str, str] | None = None,
+        content: bytes | Iterable[bytes] | None = None,
+        timeouts: tuple[float, float] | None = None,
+    ) -> requests.Response:
+        """The answer to one request, whatever it is; close it. Its body is not read yet.
+
+        `content` that is not bytes has a `len` of at least 1. With content, nothing is sent to where a redirect
+        says. Raises OSError if there is no answer.
+        """
+
+        def authorize(request: requests.PreparedRequest) -> requests.PreparedRequest:
+            if authorization:
+                request.headers["Authorization"] = authorization
+            return request
+
+        return self.session().request(
+            method,
+            address,
+            headers={"Accept-Encoding": "identity", **(headers or {})},
+            data=content,
+            # Not a header: requests lets ~/.netrc replace one. On a redirect to another host it drops what this sets.
+            auth=authorize,
+            stream=True,
+            timeout=timeouts or self._timeouts,
+            allow_redirects=content is None,
+        )
 
     def pieces(self, response: requests.Response) -> Iterator[bytes]:
         """The body as sent; raises OSError when the connection breaks or the body ends early."""
@@ -137,21 +168,45 @@ class Transport:
 
     def session(self) -> requests.Session:
         """The open connections, made when they are first needed."""
+        with self._lock:
+            if self._session is None:
+                self._session = self._new_session()
+            return self._session
+
+    def close(self) -> None:
+        """Closes the connections; a later request opens new ones."""
+        with self._lock:
+            if self._session is not None:
+                self._session.close()
+
+    def _new_session(self) -> requests.Session:
         import requests
 
         from kitbuild import __version__
 
-        with self._lock:
-            if self._session is None:
-                self._session = requests.Session()
-                self._session.headers["User-Agent"] = f"kitbuild/{__version__}"
-                # A proxy cannot reach this machine's own registry.
-                self._session.trust_env = not is_loopback(self.host)
-                if self._cert_files:
-                    from kitbuild.rules.fetch.certificates import trusting
+        class Session(requests.Session):
+            """A session that tells another host, to which an answer sends us, nothing about who we are."""
 
-                    self._session.mount("https://", trusting(self._cert_files))
-            return self._session
+            def rebuild_auth(
+                self, prepared_request: requests.PreparedRequest, response: requests.Response
+            ) -> None:
+                before, after = str(response.request.url), str(prepared_request.url)
+                if self.should_strip_auth(before, after):  # type: ignore[no-untyped-call]
+                    for name in {*prepared_request.headers} - _PUBLIC_HEADERS:
+                        del prepared_request.headers[name]
+                super().rebuild_auth(prepared_request, response)  # type: ignore[no-untyped-call]
+
+        session = Session()
+        session.headers["User-Agent"] = f"kitbuild/{__version__}"
+        # A proxy cannot reach this machine's own registry.
+        session.trust_env = not is_loopback(self.host)
+        if self._client_cert:
+            session.cert = (str(self._client_cert[0]), str(self._client_cert[1]))
+        if self._cert_files:
+            from kitbuild.rules.fetch.certificates import trusting
+
+            session.mount("https://", trusting(self._cert_files))
+        return session
 
 
 def is_loopback(host: str) -> bool:
