@@ -18,6 +18,7 @@ from kitbuild.setting_values import SECRET_KEY
 if TYPE_CHECKING:
     from kitbuild.cache.directory import DirectoryStore
     from kitbuild.cache.remote import Access, Remote
+    from kitbuild.cache.tiered import TieredStore
     from kitbuild.engine import Executor
     from kitbuild.event import Reporter
     from kitbuild.graph import Graph
@@ -83,23 +84,33 @@ def caches(
             if writes:
                 _share(graph, local, remote, scope)
 
-        yield Caches(store, notes, executor, share)
-        started = time.monotonic()
-        left = store.finish()
-        traffic = store.traffic()
-        report(
-            RemoteUsed(
-                shown(cache_url),
-                results=traffic.results,
-                blobs=traffic.blobs,
-                bytes=traffic.bytes,
-                kept_results=traffic.kept_results,
-                kept_blobs=traffic.kept_blobs,
-                kept_bytes=traffic.kept_bytes,
-                left=left,
-                seconds=time.monotonic() - started,
-            )
-        )
+        try:
+            yield Caches(store, notes, executor, share)
+        except KeyboardInterrupt:
+            raise
+        except BaseException:
+            # What was built before something failed is worth keeping all the same.
+            report(_finished(store, shown(cache_url)))
+            raise
+        report(_finished(store, shown(cache_url)))
+
+
+def _finished(store: TieredStore, place: str) -> RemoteUsed:
+    """Waits until everything is kept elsewhere, or given up."""
+    started = time.monotonic()
+    left = store.finish()
+    traffic = store.traffic()
+    return RemoteUsed(
+        place,
+        results=traffic.results,
+        blobs=traffic.blobs,
+        bytes=traffic.bytes,
+        kept_results=traffic.kept_results,
+        kept_blobs=traffic.kept_blobs,
+        kept_bytes=traffic.kept_bytes,
+        left=left,
+        seconds=time.monotonic() - started,
+    )
 
 
 def access_of(settings: Settings, environment: Mapping[str, str] = os.environ) -> Access:
