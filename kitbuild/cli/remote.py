@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from kitbuild.cache.directory import DirectoryStore
     from kitbuild.cache.remote import Access, Remote
     from kitbuild.cache.tiered import TieredStore
+    from kitbuild.cache.uploads import LocalStore
     from kitbuild.engine import Executor
     from kitbuild.event import Reporter
     from kitbuild.graph import Graph
@@ -68,7 +69,9 @@ def caches(
         remote = _remote(cache_url, settings, access, warn)
         # Without a cache of its own an executor's is read from alone: it has what ran there.
         writes = settings.remote_cache_write and bool(settings.remote_cache)
-        store = TieredStore(local, remote, writes=writes, warn=warn)
+        here = _here(settings, local)
+        place = shown(_below(cache_url, settings.remote_cache_namespace))
+        store = TieredStore(here, remote, writes=writes, warn=warn, name=place)
         closing.callback(store.close)
         executor = None
         if executor_url:
@@ -82,7 +85,7 @@ def caches(
 
         def share(graph: Graph) -> None:
             if writes:
-                _share(graph, local, remote, scope)
+                _share(graph, here, remote, scope)
 
         try:
             yield Caches(store, notes, executor, share)
@@ -90,9 +93,9 @@ def caches(
             raise
         except BaseException:
             # What was built before something failed is worth keeping all the same.
-            report(_finished(store, shown(cache_url)))
+            report(_finished(store, place))
             raise
-        report(_finished(store, shown(cache_url)))
+        report(_finished(store, place))
 
 
 def _finished(store: TieredStore, place: str) -> RemoteUsed:
@@ -111,6 +114,15 @@ def _finished(store: TieredStore, place: str) -> RemoteUsed:
         left=left,
         seconds=time.monotonic() - started,
     )
+
+
+def _here(settings: Settings, local: DirectoryStore) -> LocalStore:
+    """The local cache, in which what comes from a namespace stays apart."""
+    if not settings.remote_cache_namespace:
+        return local
+    from kitbuild.cache.apart import ApartStore
+
+    return ApartStore(local, settings.remote_cache_namespace)
 
 
 def access_of(settings: Settings, environment: Mapping[str, str] = os.environ) -> Access:
@@ -134,6 +146,7 @@ def access_of(settings: Settings, environment: Mapping[str, str] = os.environ) -
 def _remote(url: str, settings: Settings, access: Access, warn: Callable[[str], None]) -> Remote:
     """The remote cache behind all that makes it safe to use."""
     from kitbuild.cache.guarded import GuardedRemote
+    from kitbuild.cache.remote import shown
     from kitbuild.cache.verified import VerifiedRemote
     from kitbuild.registry import remote_at
 
@@ -158,10 +171,10 @@ def _remote(url: str, settings: Settings, access: Access, warn: Callable[[str], 
         from kitbuild.cache.namespaced import NamespacedRemote
 
         remote = NamespacedRemote(remote, opened(_below(url, settings.remote_cache_namespace)))
-    return GuardedRemote(VerifiedRemote(remote), warn=warn)
+    return GuardedRemote(VerifiedRemote(remote), warn=warn, name=f"the remote cache {shown(url)}")
 
 
-def _share(graph: Graph, local: DirectoryStore, remote: Remote, scope: str) -> None:
+def _share(graph: Graph, local: LocalStore, remote: Remote, scope: str) -> None:
     """Lets other machines know what the nodes are made of, unless that is what was told last time."""
     from kitbuild.cache.shared_notes import publish
     from kitbuild.engine import made_of
@@ -190,7 +203,9 @@ def _executor(
 
 
 def _below(url: str, namespace: str) -> str:
-    """The URL of a namespace: a part more of its path."""
+    """The URL of a namespace: a part more of its path. No namespace is the URL itself."""
+    if not namespace:
+        return url
     place, mark, query = url.partition("?")
     return f"{place.rstrip('/')}/{namespace}{mark}{query}"
 

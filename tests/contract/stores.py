@@ -7,6 +7,7 @@ from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Protocol
 
+from kitbuild.cache.apart import ApartStore
 from kitbuild.cache.directory import open_directory
 from kitbuild.cache.memory import MemoryStore
 from kitbuild.digest import Digest
@@ -58,4 +59,5 @@ STORES: dict[str, Callable[[Path], StoreWithNotes]] = {
     "memory": MemoryStore,
     "directory": open_directory,
     "directory-twins": Twins,
+    "apart": lambda folder: ApartStore(open_directory(folder), "pr-7"),
 }
