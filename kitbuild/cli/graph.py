@@ -63,7 +63,7 @@ def run(arguments: Namespace) -> int:
     found = lowered(arguments, formats=names or (DEFAULT_FORMAT,), offline=True)
     # To look is not to write, nor to run anything.
     settings = found.settings._replace(remote_cache_write=False, executor="")
-    with caches(settings, found.store, _tell_warnings, scope="", explains=False) as using:
+    with caches(settings, found.store, _tell_warnings, complete=True) as using:
         known = known_results(found.graph, using.store)
     show(found.graph, status_of(known, filter(_is_far, found.graph)), arguments)
     return 0

@@ -18,6 +18,7 @@ from kitbuild.setting_values import SECRET_KEY
 if TYPE_CHECKING:
     from kitbuild.cache.directory import DirectoryStore
     from kitbuild.cache.remote import Access, Remote
+    from kitbuild.cache.signed import SignedRemote
     from kitbuild.cache.tiered import TieredStore
     from kitbuild.cache.uploads import LocalStore
     from kitbuild.engine import Executor
@@ -46,12 +47,19 @@ class Caches(NamedTuple):
 
 @contextmanager
 def caches(
-    settings: Settings, local: DirectoryStore, report: Reporter, *, scope: str, explains: bool
+    settings: Settings,
+    local: DirectoryStore,
+    report: Reporter,
+    *,
+    scope: str = "",
+    explains: bool = False,
+    complete: bool = False,
 ) -> Iterator[Caches]:
     """The caches for a build; what is to be kept elsewhere has been kept, or given up, when the block ends.
 
     `scope` is what the nodes of the build are remembered under; a build that `explains` asks elsewhere too what they
-    were made of. Raises UsageError for settings that do not fit together, before anything is asked.
+    were made of. If `complete`, results elsewhere count only with their content. Raises UsageError for settings that
+    do not fit together, before anything is asked.
     """
     executor_url, cache_url = settings.executor, settings.remote_cache or settings.executor
     if not cache_url:
@@ -66,7 +74,11 @@ def caches(
 
     with ExitStack() as closing:
         access = access_of(settings)
-        remote = _remote(cache_url, settings, access, warn)
+        remote = _remote(cache_url, settings, access, closing=closing, warn=warn)
+        if complete:
+            from kitbuild.cache.complete import CompleteRemote
+
+            remote = CompleteRemote(remote)
         # Without a cache of its own an executor's is read from alone: it has what ran there.
         writes = settings.remote_cache_write and bool(settings.remote_cache)
         here = _here(settings, local)
@@ -143,8 +155,10 @@ def access_of(settings: Settings, environment: Mapping[str, str] = os.environ) -
     )
 
 
-def _remote(url: str, settings: Settings, access: Access, warn: Callable[[str], None]) -> Remote:
-    """The remote cache behind all that makes it safe to use."""
+def _remote(
+    url: str, settings: Settings, access: Access, *, closing: ExitStack, warn: Callable[[str], None]
+) -> Remote:
+    """The remote cache behind all that makes it safe to use; `closing` tells at last what nobody signed."""
     from kitbuild.cache.guarded import GuardedRemote
     from kitbuild.cache.remote import shown
     from kitbuild.cache.verified import VerifiedRemote
@@ -152,7 +166,7 @@ def _remote(url: str, settings: Settings, access: Access, warn: Callable[[str], 
 
     secret = settings.signing_key
     if secret and not secret.startswith(SECRET_KEY):
-        secret = _secret(Path(secret), "--signing-key")
+        secret = _secret(Path(secret), "--signing-key", name="its file")
 
     def opened(url: str) -> Remote:
         remote = remote_at(url, access)
@@ -164,14 +178,23 @@ def _remote(url: str, settings: Settings, access: Access, warn: Callable[[str], 
             from kitbuild.cache.signed import SignedRemote
 
             remote = SignedRemote(remote, settings.trusted_keys, secret)
+            closing.callback(_tell_refused, remote, shown(url), warn)
         return remote
 
     remote = opened(url)
     if settings.remote_cache_namespace:
         from kitbuild.cache.namespaced import NamespacedRemote
 
-        remote = NamespacedRemote(remote, opened(_below(url, settings.remote_cache_namespace)))
+        own = opened(_below(url, settings.remote_cache_namespace))
+        remote = NamespacedRemote(remote, own, namespace=settings.remote_cache_namespace)
     return GuardedRemote(VerifiedRemote(remote), warn=warn, name=f"the remote cache {shown(url)}")
+
+
+def _tell_refused(remote: SignedRemote, place: str, warn: Callable[[str], None]) -> None:
+    if remote.refused:
+        warn(
+            f"{remote.refused} results of the remote cache {place} are signed by no trusted key and were not used"
+        )
 
 
 def _share(graph: Graph, local: LocalStore, remote: Remote, scope: str) -> None:
@@ -229,17 +252,18 @@ def _header(value: str, environment: Mapping[str, str]) -> str:
     return environment[name]
 
 
-def _secret(path: Path, flag: str) -> str:
-    """The one line of a file; nothing of it is shown."""
+def _secret(path: Path, flag: str, *, name: str = "") -> str:
+    """The one line of a file, called `name` if its path may be a key given by mistake; nothing of it is shown."""
+    name = name or str(path)
     try:
         with path.open("rb") as file:
             content = file.read(_MOST_SECRET_BYTES)
         text = content.decode("ascii").strip()
     except OSError as error:
-        raise UsageError(f"`{flag}`: cannot read {path}: {error.strerror}") from error
+        raise UsageError(f"`{flag}`: cannot read {name}: {error.strerror}") from error
     except UnicodeDecodeError as error:
-        raise UsageError(f"`{flag}`: expected one line of text in {path}, got other bytes") from error
+        raise UsageError(f"`{flag}`: expected one line of text in {name}, got other bytes") from error
     lines = [line for line in text.splitlines() if line and not line.startswith("#")]
     if len(lines) != 1:
-        raise UsageError(f"`{flag}`: expected one line in {path}, got {len(lines)}")
+        raise UsageError(f"`{flag}`: expected one line in {name}, got {len(lines)}")
     return lines[0]
