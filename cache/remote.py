@@ -82,6 +82,6 @@ class Remote(Protocol):
 def shown(url: str) -> str:
     """A URL as it may be shown: without user, password and query."""
     scheme, separator, rest = url.partition("://")
-    place, slash, path = rest.partition("/")
-    path = path.partition("?")[0].partition("#")[0]
-    return f"{scheme}{separator}{place.rpartition('@')[2].partition('?')[0]}{slash}{path}"
+    # A password may hold what ends a host, so the last `@` of all counts; what stands behind one is no secret.
+    place = rest.rpartition("@")[2].partition("?")[0].partition("#")[0]
+    return f"{scheme}{separator}{place}"

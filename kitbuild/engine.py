@@ -47,8 +47,10 @@ if TYPE_CHECKING:
 _MOST_RERUNS = 3
 # What is made again may need what turns out to be lost in its turn, once a level of the graph.
 _MOST_FETCHES = 32
-# What comes sooner is not weighed against making it again: both are guesses.
+# What comes sooner is not weighed against making it again, and more than this many times as long has to be saved: both
+# are guesses.
 _SOON_SECONDS = 1.0
+_WORTH_TIMES = 2.0
 # Nodes above a node that are looked at to guess what making it again takes.
 _MOST_LEVELS = 32
 
@@ -298,7 +300,7 @@ class _Build:
         """True if content `distance` seconds away is had no later than by making it again."""
         if distance <= _SOON_SECONDS or math.isinf(distance):
             return not math.isinf(distance)
-        return distance <= self._remaking(node, distance)
+        return distance <= _WORTH_TIMES * self._remaking(node, distance)
 
     def _remaking(self, node: Node, most: float, levels: int = _MOST_LEVELS) -> float:
         """About how many seconds it takes to make a node again; not looked into once that is more than `most`."""
