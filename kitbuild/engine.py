@@ -47,8 +47,7 @@ if TYPE_CHECKING:
 _MOST_RERUNS = 3
 # What is made again may need what turns out to be lost in its turn, once a level of the graph.
 _MOST_FETCHES = 32
-# What comes sooner is not weighed against making it again, and more than this many times as long has to be saved: both
-# are guesses.
+# What comes sooner is not weighed against making it again; both are guesses, so that has to be this much quicker.
 _SOON_SECONDS = 1.0
 _WORTH_TIMES = 2.0
 # Nodes above a node that are looked at to guess what making it again takes.
