@@ -72,6 +72,7 @@ class Settings(NamedTuple):
     """How to build: `jobs` nodes at once (0: one a processor); without `use_cache` every node runs.
 
     With `require_cached` the first node that would have to run fails the build. What `executor` takes runs there.
+    `stop` is called when the build is interrupted, before runs are waited for: it ends what they may wait for.
     """
 
     jobs: int = 0
@@ -79,6 +80,7 @@ class Settings(NamedTuple):
     scope: str = ""
     require_cached: bool = False
     executor: Executor | None = None
+    stop: Callable[[], None] = lambda: None
 
 
 _DEFAULTS = Settings()
@@ -229,6 +231,9 @@ class _Build:
                 self._take(self._done.get())
                 if not self._in_flight:
                     self._want_outputs()
+        except KeyboardInterrupt:
+            self._settings.stop()
+            raise
         finally:
             self._stop()
         self._remember()
@@ -325,9 +330,8 @@ class _Build:
             result = self._results.get(node)
             if result is None or node in self._runs or not self._wanted(name, result.artifact):
                 continue
-            forms = (result.content(), result.dense) if result.dense else (result.content(),)
-            distance, form = min((self._store.distance(form), form) for form in forms)
-            if self._is_worth(node, distance):
+            form = result.nearest(self._store)
+            if self._is_worth(node, self._store.distance(form)):
                 brought[node] = form
             else:
                 self._make_again(node)

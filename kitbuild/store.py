@@ -28,11 +28,18 @@ class Result(NamedTuple):
         """All content the result consists of: the artifact's own bytes and the blobs they refer to."""
         return (self.artifact.digest, *self.blobs)
 
-    def file(self, store: Store) -> Artifact:
-        """The artifact to write the file from: the one that needs less to be brought here."""
+    def nearest(self, store: Store) -> tuple[Digest, ...]:
+        """What to bring here to write the file: the content, or the dense form if that is nearer."""
+        for form in (self.content(), self.dense):
+            if form and not store.missing(form):
+                return form
         if self.dense and store.distance(self.dense) < store.distance(self.content()):
-            return Artifact("extents", self.dense[0])
-        return self.artifact
+            return self.dense
+        return self.content()
+
+    def file(self, store: Store) -> Artifact:
+        """The artifact to write the file from."""
+        return self.artifact if self.nearest(store) == self.content() else Artifact("extents", self.dense[0])
 
 
 class Store(Protocol):

@@ -112,15 +112,13 @@ def run(arguments: Namespace) -> int:
     report = open_report(kind, verbosity=arguments.verbose, stream=stream)  # type: ignore[arg-type]
     for warning in (*warnings, *found.warnings):
         report(Warned(warning))
-    from kitbuild.cli.remote import caches
+    from kitbuild.cli.remote import Purpose, caches
 
     try:
-        scope = scope_of(arguments.configs)
-        explains = arguments.require_cached or arguments.verbose > 0
-        with (
-            found.store.lease(),
-            caches(found.settings, found.store, report, scope=scope, explains=explains) as using,
-        ):
+        purpose = Purpose(
+            scope_of(arguments.configs), explains=arguments.require_cached or arguments.verbose > 0
+        )
+        with found.store.lease(), caches(found.settings, found.store, report, purpose) as using:
             _build(arguments, found, using, target=target, report=report)
     finally:
         report.close()
@@ -209,6 +207,7 @@ def _build(arguments: Namespace, found: Lowered, using: Caches, *, target: Targe
             scope=scope_of(arguments.configs),
             require_cached=arguments.require_cached,
             executor=using.executor,
+            stop=using.stop,
         ),
         wanted=wanted,
     )

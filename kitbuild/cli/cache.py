@@ -10,6 +10,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+from kitbuild.cli import cache_keygen, cache_serve
 from kitbuild.errors import StoreError
 from kitbuild.report.text import human_size, plural
 from kitbuild.settings import cache_dir, settings_of
@@ -68,6 +69,8 @@ def add(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) -> None
                 help="how much content to keep at most: 500M, 10G (1024s), 10GB (1000s), 10GiB, or bytes",
             )
         child.set_defaults(run=run)
+    cache_serve.add(commands)
+    cache_keygen.add(commands)
 
 
 def run(arguments: argparse.Namespace) -> int:

@@ -56,14 +56,14 @@ def add(subparsers: _SubParsersAction[ArgumentParser]) -> None:
 
 def run(arguments: Namespace) -> int:
     """Writes the graph and gives the exit status."""
-    from kitbuild.cli.remote import caches
+    from kitbuild.cli.remote import Purpose, caches
     from kitbuild.engine import status as known_results
 
     names = [name for text in arguments.image_format for name in text.split(",") if name]
     found = lowered(arguments, formats=names or (DEFAULT_FORMAT,), offline=True)
     # To look is not to write, nor to run anything.
     settings = found.settings._replace(remote_cache_write=False, executor="")
-    with caches(settings, found.store, _tell_warnings, complete=True) as using:
+    with caches(settings, found.store, _tell_warnings, Purpose(complete=True)) as using:
         known = known_results(found.graph, using.store)
     show(found.graph, status_of(known, filter(_is_far, found.graph)), arguments)
     return 0

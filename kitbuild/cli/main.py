@@ -22,7 +22,7 @@ from kitbuild.cli.flags import Parser
 from kitbuild.cli.linuxkit import rewritten
 
 # A module of this package each, imported only when it is asked for: imports are most of a build with nothing to do.
-_COMMANDS = ("build", "graph", "cache", "formats", "schema", "version")
+_COMMANDS = ("build", "graph", "cache", "formats", "schema", "worker", "version")
 
 _INTERRUPTED = 130
 # Ctrl-C, `kill`, and a terminal that is closed.

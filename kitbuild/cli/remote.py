@@ -17,6 +17,7 @@ from kitbuild.setting_values import SECRET_KEY
 
 if TYPE_CHECKING:
     from kitbuild.cache.directory import DirectoryStore
+    from kitbuild.cache.execution import ReapiExecutor
     from kitbuild.cache.remote import Access, Remote
     from kitbuild.cache.signed import SignedRemote
     from kitbuild.cache.tiered import TieredStore
@@ -36,71 +37,60 @@ _MOST_SECRET_BYTES = 1 << 16
 class Caches(NamedTuple):
     """What a build works with: where results come from, where heavy nodes run if not here, and what is remembered.
 
-    `share` is told the graph of a build that came to its end.
+    `share` is told the graph of a build that came to its end; `stop` ends what runs may wait for elsewhere.
     """
 
     store: Store
     notes: Notes
     executor: Executor | None = None
     share: Callable[[Graph], None] = lambda graph: None
+    stop: Callable[[], None] = lambda: None
+
+
+class Purpose(NamedTuple):
+    """What caches are opened for.
+
+    `scope` is what the nodes of the build are remembered under; a build that `explains` asks elsewhere too what they
+    were made of. If `complete`, results elsewhere count only with their content.
+    """
+
+    scope: str = ""
+    explains: bool = False
+    complete: bool = False
 
 
 @contextmanager
-def caches(
-    settings: Settings,
-    local: DirectoryStore,
-    report: Reporter,
-    *,
-    scope: str = "",
-    explains: bool = False,
-    complete: bool = False,
-) -> Iterator[Caches]:
+def caches(settings: Settings, local: DirectoryStore, report: Reporter, purpose: Purpose) -> Iterator[Caches]:
     """The caches for a build; what is to be kept elsewhere has been kept, or given up, when the block ends.
 
-    `scope` is what the nodes of the build are remembered under; a build that `explains` asks elsewhere too what they
-    were made of. If `complete`, results elsewhere count only with their content. Raises UsageError for settings that
-    do not fit together, before anything is asked.
+    Raises UsageError for settings that do not fit together, before anything is asked.
     """
-    executor_url, cache_url = settings.executor, settings.remote_cache or settings.executor
-    if not cache_url:
+    url = settings.remote_cache or settings.executor
+    if not url:
         _check_unused(settings)
         yield Caches(local, local)
         return
     from kitbuild.cache.remote import shown
     from kitbuild.cache.tiered import TieredStore
 
-    def warn(message: str) -> None:
-        report(Warned(message))
-
+    place = shown(_below(url, settings.remote_cache_namespace))
     with ExitStack() as closing:
-        access = access_of(settings)
-        remote = _remote(cache_url, settings, access, closing=closing, warn=warn)
-        if complete:
+        remote = _remote(url, settings, closing=closing, warn=lambda message: report(Warned(message)))
+        if purpose.complete:
             from kitbuild.cache.complete import CompleteRemote
 
             remote = CompleteRemote(remote)
-        # Without a cache of its own an executor's is read from alone: it has what ran there.
-        writes = settings.remote_cache_write and bool(settings.remote_cache)
-        here = _here(settings, local)
-        place = shown(_below(cache_url, settings.remote_cache_namespace))
-        store = TieredStore(here, remote, writes=writes, warn=warn, name=place)
+        store = TieredStore(
+            _here(settings, local),
+            remote,
+            # Without a cache of its own an executor's is read from alone: it has what ran there.
+            writes=settings.remote_cache_write and bool(settings.remote_cache),
+            warn=lambda message: report(Warned(message)),
+            name=place,
+        )
         closing.callback(store.close)
-        executor = None
-        if executor_url:
-            executor = _executor(settings, access, store, lazy=executor_url == cache_url, warn=warn)
-            closing.callback(executor.close)  # type: ignore[attr-defined]
-        notes: Notes = local
-        if explains:
-            from kitbuild.cache.shared_notes import SharedNotes
-
-            notes = SharedNotes(local, remote, scope)
-
-        def share(graph: Graph) -> None:
-            if writes:
-                _share(graph, here, remote, scope)
-
         try:
-            yield Caches(store, notes, executor, share)
+            yield _caches(settings, store, remote, purpose, closing=closing, report=report)
         except KeyboardInterrupt:
             raise
         except BaseException:
@@ -108,6 +98,36 @@ def caches(
             report(_finished(store, place))
             raise
         report(_finished(store, place))
+
+
+def _caches(
+    settings: Settings,
+    store: TieredStore,
+    remote: Remote,
+    purpose: Purpose,
+    *,
+    closing: ExitStack,
+    report: Reporter,
+) -> Caches:
+    executor = _executor(settings, store, report) if settings.executor else None
+    notes: Notes = store
+    if executor is not None:
+        closing.callback(executor.close)
+    if purpose.explains:
+        from kitbuild.cache.shared_notes import SharedNotes
+
+        notes = SharedNotes(store, remote, purpose.scope)
+
+    def share(graph: Graph) -> None:
+        if settings.remote_cache_write:
+            _share(graph, store, remote, purpose.scope)
+
+    def stop() -> None:
+        store.stop()
+        if executor is not None:
+            executor.stop()
+
+    return Caches(store, notes, executor, share, stop)
 
 
 def _finished(store: TieredStore, place: str) -> RemoteUsed:
@@ -155,10 +175,9 @@ def access_of(settings: Settings, environment: Mapping[str, str] = os.environ) -
     )
 
 
-def _remote(
-    url: str, settings: Settings, access: Access, *, closing: ExitStack, warn: Callable[[str], None]
-) -> Remote:
+def _remote(url: str, settings: Settings, *, closing: ExitStack, warn: Callable[[str], None]) -> Remote:
     """The remote cache behind all that makes it safe to use; `closing` tells at last what nobody signed."""
+    access = access_of(settings)
     from kitbuild.cache.guarded import GuardedRemote
     from kitbuild.cache.remote import shown
     from kitbuild.cache.verified import VerifiedRemote
@@ -197,31 +216,29 @@ def _tell_refused(remote: SignedRemote, place: str, warn: Callable[[str], None])
         )
 
 
-def _share(graph: Graph, local: LocalStore, remote: Remote, scope: str) -> None:
+def _share(graph: Graph, store: TieredStore, remote: Remote, scope: str) -> None:
     """Lets other machines know what the nodes are made of, unless that is what was told last time."""
     from kitbuild.cache.shared_notes import publish
     from kitbuild.engine import made_of
 
-    nodes = {name: ingredients.encode() for name, ingredients in made_of(graph, local).items()}
+    nodes = {name: ingredients.encode() for name, ingredients in made_of(graph, store).items()}
     whole = hashlib.sha256(b"\0".join(nodes.values())).digest()
-    if local.note("shared", scope) != whole:
+    if store.note("shared", scope) != whole:
         publish(remote, scope, nodes)
-        local.keep("shared", scope, whole)
+        store.keep("shared", scope, whole)
 
 
-def _executor(
-    settings: Settings, access: Access, store: Store, *, lazy: bool, warn: Callable[[str], None]
-) -> Executor:
+def _executor(settings: Settings, store: Store, report: Reporter) -> ReapiExecutor:
     from kitbuild.cache.execution import open_executor
 
     return open_executor(
         settings.executor,
-        access,
+        access_of(settings),
         store=store,
         jobs=settings.executor_jobs or _EXECUTOR_JOBS,
         properties=settings.executor_properties,
-        lazy=lazy,
-        warn=warn,
+        lazy=settings.remote_cache in ("", settings.executor),
+        warn=lambda message: report(Warned(message)),
     )
 
 

@@ -10,10 +10,12 @@ from typing import Protocol
 from kitbuild.cache.apart import ApartStore
 from kitbuild.cache.directory import open_directory
 from kitbuild.cache.memory import MemoryStore
+from kitbuild.cache.tiered import TieredStore
 from kitbuild.digest import Digest
 from kitbuild.node import Key
 from kitbuild.rule import BlobWriter
 from kitbuild.store import Notes, Result, Store
+from tests.support.remotes import MemoryRemote
 
 
 class StoreWithNotes(Store, Notes, Protocol):
@@ -55,9 +57,14 @@ class Twins:
         self._writes.keep(space, name, content)
 
 
+def _tiered(folder: Path) -> StoreWithNotes:
+    return TieredStore(open_directory(folder), MemoryRemote(), writes=True, warn=lambda message: None)
+
+
 STORES: dict[str, Callable[[Path], StoreWithNotes]] = {
     "memory": MemoryStore,
     "directory": open_directory,
     "directory-twins": Twins,
+    "tiered": _tiered,
     "apart": lambda folder: ApartStore(open_directory(folder), "pr-7"),
 }

@@ -458,3 +458,34 @@ def test_summary_counts_a_run_elsewhere_as_run(store: Elsewhere) -> None:
 
     (finished,) = [event for event in events if isinstance(event, BuildFinished)]
     assert (finished.ran, finished.cached) == (1, 0)
+
+
+def test_interrupt_ends_what_runs_wait_for_elsewhere(store: Elsewhere) -> None:
+    waiting, stopped = threading.Event(), threading.Event()
+
+    def run(node: Node, inputs: Mapping[str, tuple[Result, ...]]) -> None:
+        waiting.set()
+        assert stopped.wait(20)
+
+    def report(event: Event) -> None:
+        if isinstance(event, NodeStarted) and event.node.name == "light":
+            assert waiting.wait(20)
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        built(
+            {"heavy": node("heavy", text="x"), "light": node("light")},
+            store,
+            settings=Settings(executor=Cluster(run), stop=stopped.set),
+            report=report,
+        )
+
+    assert stopped.is_set()
+
+
+def test_nothing_elsewhere_is_asked_about_a_form_that_is_here(store: Elsewhere, tmp_path: Path) -> None:
+    result = with_dense(store, sliced())
+    lose(store, *result.content())
+    store.distance = None  # type: ignore[method-assign,assignment]
+
+    assert result.nearest(store) == result.dense

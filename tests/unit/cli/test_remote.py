@@ -7,10 +7,11 @@ from pathlib import Path
 import pytest
 
 from kitbuild.cache.directory import open_directory
-from kitbuild.cli.remote import access_of, caches
+from kitbuild.cli.remote import Purpose, access_of, caches
 from kitbuild.errors import UsageError
 from kitbuild.event import Event
 from kitbuild.settings import Settings
+from tests.support.nodes import reporter
 
 
 def test_token_comes_from_its_variable_or_from_a_file(tmp_path: Path) -> None:
@@ -70,10 +71,11 @@ def test_access_shows_nothing() -> None:
 def test_without_a_remote_cache_the_local_one_is_all(tmp_path: Path) -> None:
     local, events = open_directory(tmp_path), list[Event]()
 
-    with caches(Settings(), local, events.append, scope="", explains=True) as using:
+    with caches(Settings(), local, reporter(events.append), Purpose(explains=True)) as using:
         pass
 
-    assert using.store is using.notes is local
+    assert using.store is local
+    assert using.notes is local
     assert using.executor is None
     assert events == []
 
@@ -83,6 +85,6 @@ def test_writing_to_no_remote_cache_is_refused(tmp_path: Path) -> None:
 
     with (
         pytest.raises(UsageError, match="expected a remote cache with `--remote-cache-write`"),
-        caches(Settings(remote_cache_write=True), local, lambda event: None, scope="", explains=False),
+        caches(Settings(remote_cache_write=True), local, reporter(print), Purpose()),
     ):
         raise AssertionError("never reached")

@@ -1,0 +1,115 @@
+"""Link: what a build has learnt of its remote cache, how quick it is and what is there; and the traffic so far."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import NamedTuple
+
+from kitbuild.digest import Digest
+
+# Less tells more of the latency than of the bandwidth.
+_LEAST_BYTES = 256 * 1024
+# How much the newest of several measurements counts.
+_WEIGHT = 0.4
+# What is believed of a remote cache nobody has measured yet: nothing is passed over for a guess.
+_UNMEASURED_BYTES_PER_SECOND = 1e9
+_UNMEASURED_LATENCY_SECONDS = 0.002
+
+Clock = Callable[[], float]
+
+
+class Traffic(NamedTuple):
+    """What was taken from a remote cache and kept there, in results, blobs and bytes.
+
+    `dear` blobs were not kept: to bring them here takes longer than to make them.
+    """
+
+    results: int = 0
+    blobs: int = 0
+    bytes: int = 0
+    kept_results: int = 0
+    kept_blobs: int = 0
+    kept_bytes: int = 0
+    dear: int = 0
+
+
+class Rate:
+    """Bytes a second in one direction, of all transfers that go on at once; 0 while nothing is measured.
+
+    `progressed` is when the last bytes went by.
+    """
+
+    def __init__(self, clock: Clock) -> None:
+        self.bytes_per_second = 0.0
+        self.progressed = clock()
+        self._clock = clock
+        self._lock = threading.Lock()
+        self._transfers = 0
+        self._begun = 0.0
+        self._bytes = 0
+
+    @contextmanager
+    def transfer(self) -> Iterator[Callable[[int], None]]:
+        """One transfer, as long as the `with` lasts; gives what is to be told the size of each piece."""
+        with self._lock:
+            if not self._transfers:
+                self._begun, self._bytes = self._clock(), 0
+            self._transfers += 1
+        try:
+            yield self._passed
+        finally:
+            with self._lock:
+                self._transfers -= 1
+                self._measure(self._clock())
+
+    def _passed(self, size: int) -> None:
+        with self._lock:
+            self._bytes += size
+            self.progressed = self._clock()
+
+    def _measure(self, now: float) -> None:
+        seconds = now - self._begun
+        if self._bytes >= _LEAST_BYTES and seconds > 0:
+            self.bytes_per_second = _mixed(self.bytes_per_second, self._bytes / seconds)
+            self._begun, self._bytes = now, 0
+
+
+class Link:
+    """What is known of a remote cache in a build; shared by all that use it there, and safe to.
+
+    `there` is content known to be there, `lost` what was asked for and could not be had: neither is asked for again.
+    """
+
+    def __init__(self, clock: Clock = time.monotonic) -> None:
+        self.there: set[Digest] = set()
+        self.lost: set[Digest] = set()
+        self.down = Rate(clock)
+        self.up = Rate(clock)
+        self.traffic = Traffic()
+        self.clock = clock
+        self._counting = threading.Lock()
+        self._latency = 0.0
+
+    def count(self, traffic: Traffic) -> None:
+        """Adds to every count."""
+        with self._counting:
+            self.traffic = Traffic(*map(sum, zip(self.traffic, traffic, strict=True)))
+
+    @contextmanager
+    def question(self) -> Iterator[None]:
+        """A small request and its answer."""
+        started = self.clock()
+        yield
+        self._latency = _mixed(self._latency, self.clock() - started)
+
+    def seconds(self, size: int) -> float:
+        """About how long `size` bytes from there take; hopeful while nothing is measured."""
+        rate = self.down.bytes_per_second or self.up.bytes_per_second or _UNMEASURED_BYTES_PER_SECOND
+        return (self._latency or _UNMEASURED_LATENCY_SECONDS) + size / rate
+
+
+def _mixed(before: float, now: float) -> float:
+    return before + _WEIGHT * (now - before) if before else now
