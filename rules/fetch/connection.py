@@ -6,9 +6,10 @@ Source: OCI distribution-spec 1.1; Docker registry "Token Authentication Specifi
 from __future__ import annotations
 
 import json
+import threading
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, NamedTuple
 
 from kitbuild.errors import ImageError, ImageNotFoundError
@@ -70,6 +71,7 @@ class Connection:
         self._credentials = credentials
         self._headers = {name.title(): value for name, value in (headers or {}).items()}
         self._fixed = self._headers.pop("Authorization", "")
+        self._lock = threading.Lock()
         self._authorizations: dict[tuple[str, bool], _Authorization] = {}
 
     @contextmanager
@@ -124,7 +126,7 @@ class Connection:
 
         response = self._answer(repository, ask, writes=content is not None) if is_ours else ask("")
         if response.status_code in (401, 403):
-            self._drop(response)
+            self.transport.drop(response)
             raise self._denied(repository)
         return response
 
@@ -150,20 +152,22 @@ class Connection:
     ) -> requests.Response:
         """The answer to `ask`, which takes an `Authorization`, authenticated as needed."""
         # A token for reading and writing would do for both, but not everybody gets one.
-        known = self._authorizations.get((repository, writes))
-        header = known.header if known and known.expires > time.monotonic() else self._fixed
+        header = self._known(repository, writes)
         response = ask(header)
         if response.status_code != 401 or self._fixed:
             return response
-        self._drop(response)
-        challenge = response.headers.get("WWW-Authenticate", "")
-        return ask(self._authorized(repository, challenge, writes=writes))
+        self.transport.drop(response)
+        with self._lock:
+            # Another thread may have been let in while we waited.
+            newer = self._known(repository, writes)
+            if newer == header:
+                challenge = response.headers.get("WWW-Authenticate", "")
+                newer = self._authorized(repository, challenge, writes=writes)
+        return ask(newer)
 
-    def _drop(self, response: requests.Response) -> None:
-        # Read to its end, the answer leaves the connection open for the next request. These are tiny.
-        with suppress(OSError):
-            next(self.transport.pieces(response), b"")
-        response.close()
+    def _known(self, repository: str, writes: bool) -> str:
+        known = self._authorizations.get((repository, writes))
+        return known.header if known and known.expires > time.monotonic() else self._fixed
 
     def _authorized(self, repository: str, header: str, *, writes: bool) -> str:
         """The `Authorization` that answers a challenge, kept for the next requests to this repository."""

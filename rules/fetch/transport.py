@@ -9,6 +9,7 @@ import ipaddress
 import threading
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -145,6 +146,13 @@ class Transport:
             if len(content) > max_bytes:
                 raise ImageError(f"{self.host}: expected at most {max_bytes} bytes, got more")
         return bytes(content)
+
+    def drop(self, response: requests.Response) -> None:
+        """Closes an answer of which no more than a little is left to read."""
+        # Read to its end, it leaves the connection open for the next request.
+        with suppress(OSError):
+            next(self.pieces(response), b"")
+        response.close()
 
     def wait_after(self, failures: int, error: OSError) -> None:
         """Waits after a body broke off for the `failures`th time; raises ImageError if that was the last try."""
