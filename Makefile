@@ -21,7 +21,7 @@ FOR_DEMO := qemu-system-x86
 # Other programs that the integration tests hold results against.
 FOR_TESTS := apache2-utils cpio docker-registry git graphviz gzip kmod libarchive-tools mount openssl skopeo time zstd \
     binutils dosfstools e2fsprogs erofs-utils fdisk gdisk genisoimage mtools qemu-utils squashfs-tools u-boot-tools \
-    xfsprogs xorriso ovmf qemu-efi-aarch64 qemu-system-arm bubblewrap nginx-light
+    xfsprogs xorriso ovmf qemu-efi-aarch64 qemu-system-arm bubblewrap nginx-light postgresql
 
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 

@@ -72,7 +72,7 @@ class Settings(NamedTuple):
     """How to build: `jobs` nodes at once (0: one a processor); without `use_cache` every node runs.
 
     With `require_cached` the first node that would have to run fails the build. What `executor` takes runs there.
-    `stop` is called when the build is interrupted, before runs are waited for: it ends what they may wait for.
+    `stop` is called when the build ends early, before runs are waited for: it ends what they may wait for.
     """
 
     jobs: int = 0
@@ -231,7 +231,9 @@ class _Build:
                 self._take(self._done.get())
                 if not self._in_flight:
                     self._want_outputs()
-        except KeyboardInterrupt:
+        except _ChangedError:
+            raise
+        except BaseException:
             self._settings.stop()
             raise
         finally:
