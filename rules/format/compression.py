@@ -64,15 +64,21 @@ def tools(compression: Compression) -> Mapping[str, str]:
 def block_compressor(compression: Compression) -> Callable[[bytes], bytes]:
     """Makes one zlib stream or zstd frame of a block that is read by itself; `none` has no compressor."""
     if compression == "gzip":
-        from isal import isal_zlib
-
-        return lambda block: bytes(isal_zlib.compress(block, _ISAL_LEVEL, _ZLIB_WINDOW))
+        return _zlib_stream
     assert compression == "zstd"
     import zstandard
 
     # A frame says how long its content is, so that its window is no longer: the kernel has memory for one block.
     frames = zstandard.ZstdCompressor(level=_ZSTD_LEVEL, write_checksum=False, write_content_size=True)
     return frames.compress
+
+
+def _zlib_stream(block: bytes) -> bytes:
+    # Not isal_zlib.compress, which now and then gives other bytes in a thread that has just been started.
+    from isal import isal_zlib
+
+    compressing = isal_zlib.compressobj(level=_ISAL_LEVEL, wbits=_ZLIB_WINDOW)
+    return bytes(compressing.compress(block) + compressing.flush())
 
 
 def deflate() -> Deflate:

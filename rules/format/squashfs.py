@@ -86,7 +86,7 @@ def _tools(options: SquashfsOptions) -> Mapping[str, str]:
 
 RULE: Rule[Any] = Rule(
     name="format/squashfs",
-    version=1,
+    version=2,
     summary="lay the root file system out as squashfs",
     options=SquashfsOptions,
     inputs={"tree": Input("tree"), "data": Input("extents", many=True)},

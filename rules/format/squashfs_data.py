@@ -54,7 +54,7 @@ def _tools(options: DataOptions) -> Mapping[str, str]:
 
 RULE: Rule[Any] = Rule(
     name="format/squashfs-data",
-    version=1,
+    version=2,
     summary="compress a part's files for a squashfs",
     options=DataOptions,
     inputs={"tree": Input("tree")},
