@@ -30,7 +30,7 @@ def content_of(connection: Connection) -> Remote:
 class _Content(ReapiRemote):
     """A cluster takes inputs from all who may run something, though it takes results from its workers alone."""
 
-    def _writable(self) -> Any:
+    def writable(self) -> Any:
         return self._terms()
 
 

@@ -60,7 +60,8 @@ class GuardedRemote:
         self._lock = threading.Lock()
         self._writes = True
         self._reason = ""
-        self._answered = False
+        # When the first answer came; what was asked before that paid for loading libraries and connecting too.
+        self._answered_at = float("inf")
         self._failures_in_a_row = 0
         self._failed_at = float("-inf")
         self._lost_in_a_row = 0.0
@@ -139,7 +140,7 @@ class GuardedRemote:
                 self._succeeded()
                 raise
             else:
-                self._succeeded(self._clock() - started if small else None)
+                self._succeeded(started if small else None)
                 return answer
         raise RemoteError(self._reason)
 
@@ -149,12 +150,14 @@ class GuardedRemote:
             self._lost += seconds
         self._sleep(seconds)
 
-    def _succeeded(self, seconds: float | None = None) -> None:
+    def _succeeded(self, started: float | None = None) -> None:
+        """Takes an answer; one to a small request that began at `started` tells how quick they are."""
         with self._lock:
-            self._answered = True
+            now = self._clock()
+            self._answered_at = min(self._answered_at, now)
             self._failures_in_a_row, self._lost_in_a_row = 0, 0.0
-            if seconds is not None:
-                self._answers.append(seconds)
+            if started is not None and started >= self._answered_at:
+                self._answers.append(now - started)
             average = sum(self._answers) / _SLOW_REQUESTS
             if len(self._answers) == _SLOW_REQUESTS and average > _SLOW_SECONDS:
                 self._switch_off(f"it answers too slowly, in {average:.1f} s on average")
@@ -179,10 +182,11 @@ class GuardedRemote:
     def _count(self, now: float, started: float, *, last: bool) -> None:
         seconds = now - started
         self._failed_at = now
-        self._failures_in_a_row += last or not self._answered
+        answered = self._answered_at <= now
+        self._failures_in_a_row += last or not answered
         self._lost_in_a_row += seconds
         self._lost += seconds
-        if self._answered:
+        if answered:
             too_long = self._lost_in_a_row >= _MOST_SECONDS_IN_A_ROW
         else:
             # The next failure will take as long.

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
     from kitbuild.cache.http_connection import Connections
 
-_SMALL_SECONDS = 1.7
+_SMALL_SECONDS = 1.5
 _LARGE_SECONDS = 5.0
 _LARGE_BYTES = 1 << 20
 # A server may have to write, hash or copy what it was given before it says so.

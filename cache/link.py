@@ -50,31 +50,38 @@ class Rate:
         self._transfers = 0
         self._begun = 0.0
         self._bytes = 0
+        self._is_large = False
 
     @contextmanager
     def transfer(self) -> Iterator[Callable[[int], None]]:
         """One transfer, as long as the `with` lasts; gives what is to be told the size of each piece."""
+        size = 0
+
+        def passed(more: int) -> None:
+            nonlocal size
+            size += more
+            with self._lock:
+                self._bytes += more
+                self.progressed = self._clock()
+
         with self._lock:
             if not self._transfers:
-                self._begun, self._bytes = self._clock(), 0
+                self._begun, self._bytes, self._is_large = self._clock(), 0, False
             self._transfers += 1
         try:
-            yield self._passed
+            yield passed
         finally:
             with self._lock:
                 self._transfers -= 1
+                self._is_large |= size >= _LEAST_BYTES
                 self._measure(self._clock())
-
-    def _passed(self, size: int) -> None:
-        with self._lock:
-            self._bytes += size
-            self.progressed = self._clock()
 
     def _measure(self, now: float) -> None:
         seconds = now - self._begun
-        if self._bytes >= _LEAST_BYTES and seconds > 0:
+        # Many small ones together tell of the latency too.
+        if self._is_large and seconds > 0:
             self.bytes_per_second = _mixed(self.bytes_per_second, self._bytes / seconds)
-            self._begun, self._bytes = now, 0
+            self._begun, self._bytes, self._is_large = now, 0, False
 
 
 class Link:

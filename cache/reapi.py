@@ -105,7 +105,7 @@ class ReapiRemote:
             raise self._gone(digest) from None
 
     def put(self, digest: Digest, pieces: Pieces) -> None:
-        terms = self._writable()
+        terms = self.writable()
         if digest.size <= terms.small_bytes:
             self._update(digest, b"".join(_exactly(digest, pieces())))
             return
@@ -138,7 +138,7 @@ class ReapiRemote:
         return record_of(message)
 
     def keep(self, key: Key, record: Record) -> None:
-        self._writable()
+        self.writable()
         request = UpdateActionResultRequest(
             instance_name=self._connection.instance,
             action_digest=self._name(key),
@@ -228,7 +228,7 @@ class ReapiRemote:
         name = hashlib.sha256(f"{instance}\n{key.hex}".encode()).hexdigest() if instance else key.hex
         return BlobDigest(hash=name, size_bytes=_KEY_SIZE)
 
-    def _writable(self) -> _Terms:
+    def writable(self) -> _Terms:
         terms = self._terms()
         if not terms.takes_results:
             raise RemoteError(f"{self._connection.name} takes no results", lasting=True, writing=True)

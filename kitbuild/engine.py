@@ -45,6 +45,8 @@ if TYPE_CHECKING:
 
 # Content that vanishes again and again means somebody empties the cache while we build: say so, do not spin.
 _MOST_RERUNS = 3
+# A run may lose its inputs one after another, until the remote cache that loses them is given up.
+_MOST_TRIES = 10
 # What is made again may need what turns out to be lost in its turn, once a level of the graph.
 _MOST_FETCHES = 32
 # What comes sooner is not weighed against making it again; both are guesses, so that has to be this much quicker.
@@ -336,6 +338,7 @@ class _Build:
             if self._is_worth(node, self._store.distance(form)):
                 brought[node] = form
             else:
+                self._forget_lost()
                 self._make_again(node)
         if self._in_flight or not brought:
             return
@@ -348,13 +351,19 @@ class _Build:
             raise _changing()
         self._tell(FetchStarted(len(away), sum(digest.size for digest in away)))
         lost = self._store.fetch(away)
-        # Who gave what turned out to be lost has to give it again.
-        self._present -= {
-            node for node in self._present if not lost.isdisjoint(self._results[node].content())
-        }
+        if lost:
+            self._forget_lost()
         for node, form in brought.items():
             if not lost.isdisjoint(form):
                 self._make_again(node)
+
+    def _forget_lost(self) -> None:
+        """Looks again at what was present: a remote cache may have failed since, and its content be nowhere."""
+        self._present = {
+            node
+            for node in self._present
+            if math.isfinite(self._store.distance(self._results[node].content()))
+        }
 
     # -- running
 
@@ -440,9 +449,11 @@ class _Build:
                     self._tell(NodeCached(node, done.result.artifact))
                 self._finish(node, done.result)
             return
-        if isinstance(done.error, MissingBlobError) and run.tries < _MOST_RERUNS:
+        # Each time at least one more blob is known to be lost.
+        if isinstance(done.error, MissingBlobError) and run.tries < _MOST_TRIES:
             run.tries += 1
             self._present.difference_update(inputs_of(done.node))
+            self._forget_lost()
             for node in twins:
                 self._need_run(node, run.ingredients)
             return

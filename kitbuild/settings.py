@@ -217,6 +217,7 @@ TABLE = (
         read.trusted_keys,
         "take only results signed with one of these keys of `kitbuild cache keygen` (repeatable)",
         many=True,
+        secret=True,
     ),
     Setting(
         "executor",
@@ -329,7 +330,8 @@ def _read(setting: Setting, value: str | Sequence[str], folder: Path, *, place: 
         shown = ", ".join(value) if setting.many and isinstance(value, list) else value
         if setting.secret:
             shown = "..."
-        # Where an address may stand there may be a password in it.
-        shown = re.sub(r"://[^\s,]*@", "://...@", str(shown))
+        # Where an address may stand there may be a password in it, even in one that is wrong.
+        address = r"[^\s,]*@" if setting.read is read.place else r"(?<=://)[^\s,]*@"
+        shown = re.sub(address, "...@", str(shown))
         expected = setting.metavar or "true or false"
         raise UsageError(f"{place}: expected {expected}, got `{shown}`", hint=str(error)) from error

@@ -508,7 +508,7 @@ def test_node_whose_inputs_always_vanish_fails(store: MemoryStore) -> None:
     ((name, error),) = raised.value.failures
     assert name == "top"
     assert isinstance(error, MissingBlobError)
-    assert len(counted.texts) == 4
+    assert len(counted.texts) == 11
 
 
 def test_node_waits_for_all_inputs_that_are_made_again(store: MemoryStore) -> None:

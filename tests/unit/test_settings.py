@@ -300,3 +300,14 @@ def test_executor_properties_are_pairs(tmp_path: Path) -> None:
     found = settings(tmp_path, "--executor-property", "OSFamily=linux", "--executor-property", "pool=a=b")
 
     assert found.executor_properties == (("OSFamily", "linux"), ("pool", "a=b"))
+
+
+@pytest.mark.parametrize("url", ["user:secret@host/x", "http:/user:secret@host/x", "x y://user:secret@host"])
+def test_password_in_what_is_no_url_is_not_shown(tmp_path: Path, url: str) -> None:
+    assert "secret" not in refused(tmp_path, KITBUILD_REMOTE_CACHE=url).message
+
+
+def test_secret_key_where_a_public_one_belongs_is_not_shown(tmp_path: Path) -> None:
+    error = refused(tmp_path, "--trusted-key", "kitbuild-secret-ed25519:c2VjcmV0")
+
+    assert "c2VjcmV0" not in f"{error.message} {error.hint}"
