@@ -26,7 +26,7 @@ from kitbuild.store import Result, Store
 _PIECE_BYTES = 1 << 20
 # Content is dear if bringing it here takes longer than this, and so many times as long as making it: whoever makes it
 # may have to bring other content for that, and weighs both again.
-_DEAR_SECONDS = 1.0
+_DEAR_SECONDS = 10.0
 _DEAR_TIMES = 4.0
 
 

@@ -10,8 +10,10 @@ from typing import NamedTuple
 
 from kitbuild.digest import Digest
 
-# Less tells more of the latency than of the bandwidth.
-_LEAST_BYTES = 256 * 1024
+# A transfer of fewer bytes tells more of the latency than of the bandwidth, unless it takes that long.
+_LEAST_BYTES = 4 << 20
+_LEAST_SECONDS = 1.0
+_LEAST_BYTES_IF_SLOW = 256 * 1024
 # How much the newest of several measurements counts.
 _WEIGHT = 0.4
 # What is believed of a remote cache nobody has measured yet: nothing is passed over for a guess.
@@ -55,7 +57,7 @@ class Rate:
     @contextmanager
     def transfer(self) -> Iterator[Callable[[int], None]]:
         """One transfer, as long as the `with` lasts; gives what is to be told the size of each piece."""
-        size = 0
+        size, started = 0, self._clock()
 
         def passed(more: int) -> None:
             nonlocal size
@@ -72,9 +74,11 @@ class Rate:
             yield passed
         finally:
             with self._lock:
+                now = self._clock()
                 self._transfers -= 1
-                self._is_large |= size >= _LEAST_BYTES
-                self._measure(self._clock())
+                least = _LEAST_BYTES if now - started < _LEAST_SECONDS else _LEAST_BYTES_IF_SLOW
+                self._is_large |= size >= least
+                self._measure(now)
 
     def _measure(self, now: float) -> None:
         seconds = now - self._begun

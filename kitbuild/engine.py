@@ -50,7 +50,7 @@ _MOST_TRIES = 10
 # What is made again may need what turns out to be lost in its turn, once a level of the graph.
 _MOST_FETCHES = 32
 # What comes sooner is not weighed against making it again; both are guesses, so that has to be this much quicker.
-_SOON_SECONDS = 1.0
+_SOON_SECONDS = 2.0
 _WORTH_TIMES = 2.0
 # Nodes above a node that are looked at to guess what making it again takes.
 _MOST_LEVELS = 32
