@@ -5,7 +5,7 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable, Generator, Iterable, Iterator
 from contextlib import closing
-from functools import cached_property
+from functools import cached_property, partial
 from queue import SimpleQueue
 from typing import TYPE_CHECKING
 
@@ -25,10 +25,22 @@ _ATTEMPTS = 2
 # Receiving runs ahead of hashing and writing by so many pieces; small content is not worth a thread.
 _PIECES_AHEAD = 8
 _LARGE_BYTES = 4 << 20
+# What comes so many times slower than believed, and so late, is to be weighed anew. Bandwidths go up and
+# down: that ends after a few times.
+_FAR_SLOWER = 8.0
+_LONG_SECONDS = 10.0
+_MOST_DISAPPOINTMENTS = 2
+
+
+class _SlowError(Exception):
+    """Content comes far slower than was believed when it was asked for."""
 
 
 class Downloads:
-    """Brings content from `remote` into `local`; what could not be had is lost for the rest of the build."""
+    """Brings content from `remote` into `local`; what could not be had is lost for the rest of the build.
+
+    What comes far slower than it was believed to is not brought either, but not lost: to make it may be quicker now.
+    """
 
     def __init__(self, local: Store, remote: Remote, link: Link, *, warn: Callable[[str], None]) -> None:
         self._local = local
@@ -39,17 +51,24 @@ class Downloads:
         # By what is or was brought here: whoever wants the same waits for it.
         self._locks: dict[Digest, threading.Lock] = {}
         self._stopped = False
+        # What was believed in vain.
+        self._disappointed: set[float] = set()
 
-    def bring(self, digest: Digest) -> bool:
-        """True if the content is here now."""
+    def bring(self, digest: Digest, believed: float = 0.0) -> bool:
+        """True if the content is here now; `believed` is the rate it was believed to come with, 0.0: as now."""
+        believed = believed or self._link.believed()
         with self._locks.setdefault(digest, threading.Lock()):
             if not self._local.missing((digest,)):
                 return True
             if digest not in self._link.lost and not self._stopped:
-                if self._received(digest):
+                try:
+                    received = self._received(digest, believed)
+                except _SlowError:
+                    return False
+                if received:
                     self._link.count(Traffic(blobs=1, bytes=digest.size))
                     return True
-                self._link.lost.add(digest)
+                self._link.lose(digest)
         return False
 
     def bring_all(self, digests: Iterable[Digest]) -> set[Digest]:
@@ -58,7 +77,7 @@ class Downloads:
         if len(wanted) < 2:
             return {digest for digest in wanted if not self.bring(digest)}
         try:
-            here = list(self._pool.map(self.bring, wanted))
+            here = list(self._pool.map(partial(self.bring, believed=self._link.believed()), wanted))
         except BaseException:
             # Whoever is interrupted does not wait for the rest of a large download.
             self._stopped = True
@@ -77,10 +96,10 @@ class Downloads:
 
         return ThreadPoolExecutor(_MOST_AT_ONCE, "kitbuild-download")
 
-    def _received(self, digest: Digest) -> bool:
+    def _received(self, digest: Digest, believed: float) -> bool:
         for _ in range(_ATTEMPTS):
             try:
-                return self._receive(digest)
+                return self._receive(digest, believed)
             except MissingBlobError:
                 return False
             except RemoteError:
@@ -88,8 +107,9 @@ class Downloads:
                     return False
         return False
 
-    def _receive(self, digest: Digest) -> bool:
+    def _receive(self, digest: Digest, believed: float) -> bool:
         """One attempt; a StoreError that is neither RemoteError nor MissingBlobError is the local cache's."""
+        self._check_pace(digest.size, believed)
         with (
             self._local.writer() as writer,
             self._link.down.transfer() as passed,
@@ -102,12 +122,23 @@ class Downloads:
                 passed(len(piece))
                 if writer.size > digest.size:
                     break
+                self._check_pace(digest.size - writer.size, believed)
             # Hashed here anyhow: a remote cache nobody verifies is as safe, and large content is hashed once.
             if writer.digest() != digest:
                 self._say_wrong(digest)
                 raise RemoteError(f"{digest.oci} turned out to be something else")
             writer.commit()
         return True
+
+    def _check_pace(self, rest: int, believed: float) -> None:
+        """Raises _SlowError if `rest` bytes are to come far slower than was believed."""
+        rate = self._link.down.now()
+        if not rate or rate * _FAR_SLOWER > believed or rest <= rate * _LONG_SECONDS:
+            return
+        if believed in self._disappointed or len(self._disappointed) < _MOST_DISAPPOINTMENTS:
+            self._disappointed.add(believed)
+            self._link.down.bytes_per_second = rate
+            raise _SlowError
 
     def _say_wrong(self, digest: Digest) -> None:
         # Never unlocked again: one warning is enough.

@@ -112,7 +112,7 @@ class GuardedRemote:
         """Closes what is open, and warns of failures nobody was told of yet."""
         if self._given_up and not self._is_off.is_set() and self._writes:
             times = "once" if self._given_up == 1 else f"{self._given_up} times"
-            self._warn(f"{self._name} failed {times}, the last time: {self._short(self._reason)}")
+            self._warn(f"{self._name} failed {times}, the last time: {self._told(self._reason, None)}")
             self._given_up = 0
         self._inner.close()
 
@@ -173,7 +173,7 @@ class GuardedRemote:
             if failure.writing:
                 self._stop_writing(failure)
             elif failure.lasting:
-                self._switch_off(failure.message)
+                self._switch_off(failure.message, failure.hint)
             elif started >= self._failed_at:
                 # Of many requests that go on at once and fail together one counts: they met the same trouble.
                 self._count(self._clock(), started, last=last)
@@ -197,18 +197,20 @@ class GuardedRemote:
     def _stop_writing(self, failure: RemoteError) -> None:
         if self._writes:
             self._writes = False
-            reason = self._short(failure.message)
+            reason = self._told(failure.message, failure.hint)
             self._warn(f"nothing more is put into {self._name} by this build: {reason}")
 
-    def _switch_off(self, reason: str) -> None:
+    def _switch_off(self, reason: str, hint: str | None = None) -> None:
         if not self._is_off.is_set():
             self._reason = reason
             self._is_off.set()
-            self._warn(f"{self._name} is not used for the rest of this build: {self._short(reason)}")
+            told = self._told(reason, hint)
+            self._warn(f"{self._name} is not used for the rest of this build: {told}")
 
-    def _short(self, reason: str) -> str:
-        """A reason without the URL it begins with, if that is in the name already."""
-        return reason.removeprefix(self._name.rpartition(" ")[2]).removeprefix(" ")
+    def _told(self, reason: str, hint: str | None) -> str:
+        """A reason without the URL it begins with, which is in the name already, and what puts it right."""
+        short = reason.removeprefix(self._name.rpartition(" ")[2]).lstrip(": ")
+        return f"{short}; {hint}" if hint else short
 
 
 def _opened(pieces: Iterator[bytes]) -> tuple[bytes, Iterator[bytes]]:

@@ -32,6 +32,8 @@ _LARGE_BYTES = 1 << 20
 _STORED_BYTES_PER_SECOND = 100_000_000
 # Fewer are slower: each costs a few calls here, where it is hashed, and where it is written.
 _PIECE_BYTES = 1 << 20
+# The first ones are small, so that whoever waits soon sees how slow the line is.
+_FIRST_PIECE_BYTES = 64 << 10
 _THREADS = 8
 # The first may have to connect.
 _SAMPLES = 2
@@ -83,7 +85,7 @@ class HttpRemote:
         return {*absent, *self._absent_of(rest, threads, halt)}
 
     def get(self, digest: Digest) -> Iterator[bytes]:
-        """The content in pieces of 1 MiB; raises MissingBlobError with the first one."""
+        """The content in pieces of at most 1 MiB; raises MissingBlobError with the first one."""
         if not digest.size:
             return
         with self._connections().answer("GET", _content(digest), seconds=_patience(digest)) as response:
@@ -191,9 +193,10 @@ class HttpRemote:
 
     def _pieces(self, response: urllib3.BaseHTTPResponse, size: int) -> Iterator[bytes]:
         """A body of exactly `size` bytes; raises RemoteError if it has fewer or more."""
-        left = size
+        left, most = size, _FIRST_PIECE_BYTES
         while left:
-            piece = response.read(min(left, _PIECE_BYTES), decode_content=False)
+            piece = response.read(min(left, most), decode_content=False)
+            most = min(2 * most, _PIECE_BYTES)
             left -= len(piece)
             if not piece or (not left and response.read(1, decode_content=False)):
                 got = "more" if piece else str(size - left)

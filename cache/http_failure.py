@@ -15,7 +15,7 @@ from kitbuild.errors import RemoteError
 # Nothing about these is for ever; every other refusal of the client's doing is.
 _PASSING = frozenset({HTTPStatus.REQUEST_TIMEOUT, HTTPStatus.TOO_EARLY, HTTPStatus.TOO_MANY_REQUESTS})
 _HINTS: dict[int, str] = {
-    HTTPStatus.UNAUTHORIZED: "give a user and a password in the URL or in ~/.netrc, or a token",
+    HTTPStatus.UNAUTHORIZED: "give a token in KITBUILD_REMOTE_CACHE_TOKEN, or a user and a password in ~/.netrc",
     HTTPStatus.CONFLICT: "make the folders `ac` and `cas` on the server",
     HTTPStatus.REQUEST_ENTITY_TOO_LARGE: "raise the server's limit, with nginx `client_max_body_size 0;`",
 }

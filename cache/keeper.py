@@ -50,15 +50,27 @@ class Keeper:
             self._seconds.setdefault(digest, result.seconds)
 
     def has(self, key: Key) -> bool:
-        """True if there is a record of the key, and all it says is there."""
+        """True if there is a record of the key, all it says is there, and nothing here would make it any better."""
         record = self._remote.record(key)
         if record is None or not self._link.lost.isdisjoint(record.present):
             return False
-        return not self._missing(record.present)
+        content, dense = record.result.content(), record.result.dense
+        missing = self._missing((*record.present, *content, *dense))
+        if not missing.isdisjoint(record.present):
+            return False
+        # Others may have kept a result without its content: that was too dear for them, or gone.
+        whole = missing.isdisjoint(content) or (bool(dense) and missing.isdisjoint(dense))
+        return whole or self._local.missing(missing) == missing
 
-    def keep(self, key: Key, result: Result) -> None:
-        """Keeps a result with what content of it is here, or there already; notes its dense form here too."""
-        denser, made = self._denser(result)
+    def keep(self, key: Key, result: Result, *, again: bool = False) -> bool:
+        """Keeps a result with what content of it is here, or there already; notes its dense form here too.
+
+        False if it may get a dense form once more content is here; then it can be kept `again`.
+        """
+        found = self._denser(result)
+        denser, made = found or (result, {})
+        if again and denser == result:
+            return True
         missing = self._missing((*denser.content(), *denser.dense))
         # Backwards, for content begins with what refers to the rest.
         for digest in reversed(dict.fromkeys((*denser.content(), *denser.dense))):
@@ -71,7 +83,8 @@ class Keeper:
         content = dict.fromkeys((*denser.content(), *denser.dense))
         present = tuple(digest for digest in content if digest not in missing or digest in self._done)
         self._remote.keep(key, Record(denser, present))
-        self._link.count(Traffic(kept_results=1))
+        self._link.count(Traffic(kept_results=not again))
+        return found is not None
 
     def _missing(self, digests: tuple[Digest, ...]) -> set[Digest]:
         """Those to be put: what is not known to be there is asked for, all at once."""
@@ -97,16 +110,18 @@ class Keeper:
             self._link.there.add(digest)
             self._link.count(Traffic(kept_blobs=1, kept_bytes=digest.size))
 
-    def _denser(self, result: Result) -> tuple[Result, Mapping[Digest, Pieces]]:
-        """The result with a dense form if that is worth it, and how to make what that consists of."""
+    def _denser(self, result: Result) -> tuple[Result, Mapping[Digest, Pieces]] | None:
+        """The result with a dense form if that is worth it, and how to make what that consists of.
+
+        None if that cannot be said, for content it would be cut from is not here.
+        """
         if result.artifact.kind != "extents":
             return result, {}
         try:
             with self._local.path(result.artifact.digest).open("rb") as lines:
                 found = dense(Extents.decode(lines), self._local.path)
         except (MissingBlobError, OSError, ValueError):
-            # Part of it is not here: then a form that another machine made has to do.
-            return result, {}
+            return None
         if found is None:
             return result, {}
         extents, sources = found

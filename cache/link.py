@@ -14,8 +14,13 @@ from kitbuild.digest import Digest
 _LEAST_BYTES = 4 << 20
 _LEAST_SECONDS = 1.0
 _LEAST_BYTES_IF_SLOW = 256 * 1024
+# What goes on tells how quick it is before it is over when it has brought so much in so long.
+_TRIAL_BYTES = 64 * 1024
+_TRIAL_SECONDS = 2.0
 # How much the newest of several measurements counts.
 _WEIGHT = 0.4
+# How often content that turns out to be lost makes one ask for all other content again.
+_MOST_DOUBTS = 4
 # What is believed of a remote cache nobody has measured yet: nothing is passed over for a guess.
 _UNMEASURED_BYTES_PER_SECOND = 1e9
 _UNMEASURED_LATENCY_SECONDS = 0.002
@@ -26,9 +31,11 @@ Clock = Callable[[], float]
 class Traffic(NamedTuple):
     """What was taken from a remote cache and kept there, in results, blobs and bytes.
 
-    `dear` blobs were not kept: to bring them here takes longer than to make them.
+    `asked` is how many results were looked for there. `dear` blobs were not kept: to bring them here takes longer
+    than to make them.
     """
 
+    asked: int = 0
     results: int = 0
     blobs: int = 0
     bytes: int = 0
@@ -80,6 +87,14 @@ class Rate:
                 self._is_large |= size >= least
                 self._measure(now)
 
+    def now(self) -> float:
+        """Bytes a second of what goes on, if that can be told already, else as measured before."""
+        with self._lock:
+            seconds = self._clock() - self._begun
+            if not self._transfers or self._bytes < _TRIAL_BYTES or seconds < _TRIAL_SECONDS:
+                return self.bytes_per_second
+            return self._bytes / seconds
+
     def _measure(self, now: float) -> None:
         seconds = now - self._begun
         # Many small ones together tell of the latency too.
@@ -91,7 +106,8 @@ class Rate:
 class Link:
     """What is known of a remote cache in a build; shared by all that use it there, and safe to.
 
-    `there` is content known to be there, `lost` what was asked for and could not be had: neither is asked for again.
+    `there` is content known to be there, `lost` what was asked for and could not be had: neither is asked for again,
+    until something turns out to be lost that was said to be there.
     """
 
     def __init__(self, clock: Clock = time.monotonic) -> None:
@@ -103,6 +119,14 @@ class Link:
         self.clock = clock
         self._counting = threading.Lock()
         self._latency = 0.0
+        self._doubts = _MOST_DOUBTS
+
+    def lose(self, digest: Digest) -> None:
+        """Takes note of content that could not be had: where it went, much else may have gone too."""
+        self.lost.add(digest)
+        if self._doubts:
+            self._doubts -= 1
+            self.there.clear()
 
     def count(self, traffic: Traffic) -> None:
         """Adds to every count."""
@@ -118,8 +142,11 @@ class Link:
 
     def seconds(self, size: int) -> float:
         """About how long `size` bytes from there take; hopeful while nothing is measured."""
-        rate = self.down.bytes_per_second or self.up.bytes_per_second or _UNMEASURED_BYTES_PER_SECOND
-        return (self._latency or _UNMEASURED_LATENCY_SECONDS) + size / rate
+        return (self._latency or _UNMEASURED_LATENCY_SECONDS) + size / self.believed()
+
+    def believed(self) -> float:
+        """Bytes a second that content is believed to come with."""
+        return self.down.bytes_per_second or self.up.bytes_per_second or _UNMEASURED_BYTES_PER_SECOND
 
 
 def _mixed(before: float, now: float) -> float:

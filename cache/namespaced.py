@@ -50,8 +50,10 @@ class NamespacedRemote:
         return self._trusted.record(key) or self._own.record(key_in(self._namespace, key))
 
     def keep(self, key: Key, record: Record) -> None:
-        """Keeps or replaces a record in one's own place."""
-        self._own.keep(key_in(self._namespace, key), record)
+        """Keeps or replaces a record in one's own place; as present counts what is there, for servers look for it."""
+        away = self._own.missing(record.present) if record.present else set[Digest]()
+        present = tuple(digest for digest in record.present if digest not in away)
+        self._own.keep(key_in(self._namespace, key), record._replace(present=present))
 
     def close(self) -> None:
         """Closes both."""

@@ -9,6 +9,7 @@ result.
 
 from __future__ import annotations
 
+import math
 from typing import get_args
 
 from kitbuild.digest import Digest
@@ -49,7 +50,11 @@ def decode_result(content: bytes) -> Result | None:
         end = digests.index("/") if "/" in digests else len(digests)
         artifact, *blobs = map(_digest, digests[:end])
         dense = tuple(map(_digest, digests[end + 1 :]))
-        return Result(Artifact(_KINDS[kind], artifact), tuple(blobs), float(seconds), dense)
+        taken = float(seconds)
+        # Records come from elsewhere: what is no time at all would spoil every sum and comparison it is part of.
+        if not 0.0 <= taken < math.inf:
+            return None
+        return Result(Artifact(_KINDS[kind], artifact), tuple(blobs), taken, dense)
     except (ValueError, KeyError):
         return None
 

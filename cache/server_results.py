@@ -20,6 +20,8 @@ Read = Callable[[Digest], bytes | None]
 
 # The text of a folder of some hundred thousand files; what is larger is not looked into.
 MOST_FOLDER_BYTES = 32 << 20
+# Results up to this size are remembered: thousands of them, so that larger ones would take all memory.
+_SMALL_BYTES = 16 << 10
 
 
 class Needs(NamedTuple):
@@ -30,10 +32,18 @@ class Needs(NamedTuple):
     directories: tuple[Digest, ...] = ()
 
 
-# Builds ask for the same results again and again, and reading one takes longer than all else about it.
-@lru_cache(maxsize=4096)
 def needs_of(content: bytes) -> Needs:
     """What an encoded result names; raises ValueError for what is no result."""
+    return _remembered(content) if len(content) <= _SMALL_BYTES else _read(content)
+
+
+# Builds ask for the same results again and again, and reading one takes longer than all else about it.
+@lru_cache(maxsize=4096)
+def _remembered(content: bytes) -> Needs:
+    return _read(content)
+
+
+def _read(content: bytes) -> Needs:
     if not content:
         # As protobuf it is one that has no outputs. As a file it is what a crash of the machine may leave.
         raise ValueError("expected a result, got nothing")

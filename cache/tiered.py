@@ -35,10 +35,11 @@ class TieredStore:
 
     Nothing that fails in `remote` gets out of here, except that content is then missing. No byte gets into `local`
     before its hash agreed. With `writes` results and their content are kept in `remote`: `finish` waits for that.
-    `name` tells remote caches apart, for what is known to be in one need not be in another.
+    `name` tells remote caches apart, for what is known to be in one need not be in another. Results from there are
+    kept in `taken`, if it is given, and found in it: they are never kept there, or signed, as if made here.
     """
 
-    def __init__(
+    def __init__(  # noqa: PLR0913 (wiring; most have defaults)
         self,
         local: LocalStore,
         remote: Remote,
@@ -46,9 +47,11 @@ class TieredStore:
         writes: bool,
         warn: Callable[[str], None],
         name: str = "",
+        taken: LocalStore | None = None,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._local = local
+        self._taken = local if taken is None else taken
         self._remote = remote
         self._link = Link(clock)
         self._downloads = Downloads(local, remote, self._link, warn=warn)
@@ -93,6 +96,10 @@ class TieredStore:
             for key, result in zip(keys, found, strict=True):
                 if result is not None:
                     self._uploads.offer(key, result)
+        unknown = [key for key, result in zip(keys, found, strict=True) if result is None]
+        if unknown and self._taken is not self._local:
+            taken = dict(zip(unknown, self._taken.results(unknown), strict=True))
+            found = [result or taken[key] for key, result in zip(keys, found, strict=True)]
         away = [key for key, result in zip(keys, found, strict=True) if result is None]
         if not away:
             return found
@@ -100,10 +107,10 @@ class TieredStore:
         for key, record in zip(away, self._records(away), strict=True):
             if record is not None:
                 received[key] = record.result
-                self._local.record(key, record.result)
+                self._taken.record(key, record.result)
                 if self._uploads is not None:
                     self._uploads.remember(key)
-        self._link.count(Traffic(results=len(received)))
+        self._link.count(Traffic(asked=len(away), results=len(received)))
         return [result or received.get(key) for key, result in zip(keys, found, strict=True)]
 
     def record(self, key: Key, result: Result) -> None:

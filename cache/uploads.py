@@ -36,11 +36,12 @@ class LocalStore(Store, Notes, Protocol):
 
 
 class _Task(NamedTuple):
-    """A result to be kept; an `old` one may be there already."""
+    """A result to be kept; an `old` one may be there already, one to be kept `again` is, without a dense form."""
 
     key: Key
     result: Result
     old: bool
+    again: bool = False
 
 
 class Uploads:
@@ -65,9 +66,12 @@ class Uploads:
         self._advanced = link.clock()
         self._stopped = False
         self._offered: set[Key] = set()
+        # What may go up with a dense form once its content is here; None when it is too late for that.
+        self._later: list[_Task] | None = []
 
     def add(self, key: Key, result: Result) -> None:
         """A new result, to be kept."""
+        self._offered.add(key)
         self._take(_Task(key, result, old=False))
 
     def offer(self, key: Key, result: Result) -> None:
@@ -85,6 +89,11 @@ class Uploads:
         """Waits as long as there is progress, some minutes at most; gives how many results were not kept."""
         started = self._link.clock()
         try:
+            with self._changed:
+                later, self._later = self._later, None
+            # By now more content may be here: that of outputs.
+            for task in later or ():
+                self._take(task._replace(old=False, again=True))
             with self._changed:
                 while self._pending and self._is_worth_waiting(started):
                     self._changed.wait(_LOOK_SECONDS)
@@ -147,6 +156,9 @@ class Uploads:
         self._local.close()
 
     def _keep(self, task: _Task) -> None:
-        if not (task.old and self._keeper.has(task.key)):
-            self._keeper.keep(task.key, task.result)
+        there = task.old and self._keeper.has(task.key)
+        if not there and not self._keeper.keep(task.key, task.result, again=task.again):
+            with self._changed:
+                if self._later is not None:
+                    self._later.append(task)
         self.remember(task.key)

@@ -45,7 +45,7 @@ if TYPE_CHECKING:
 
 # Content that vanishes again and again means somebody empties the cache while we build: say so, do not spin.
 _MOST_RERUNS = 3
-# A run may lose its inputs one after another, until the remote cache that loses them is given up.
+# A run may fail so often for content that was here or made again, and vanished; inputs lost elsewhere do not count.
 _MOST_TRIES = 10
 # What is made again may need what turns out to be lost in its turn, once a level of the graph.
 _MOST_FETCHES = 32
@@ -147,8 +147,8 @@ def _artifacts(node: Node, results: Mapping[Node, Result | None]) -> dict[str, t
     return artifacts
 
 
-def _changing() -> StoreError:
-    return StoreError(
+def _changing() -> MissingBlobError:
+    return MissingBlobError(
         "the content of the cache keeps changing under this build", hint="look for what else writes to it"
     )
 
@@ -221,6 +221,8 @@ class _Build:
         self._pools_lock = threading.Lock()
         self._ran: set[Node] = set()
         self._fetches = 0
+        # How often the content of a node was lost in this build.
+        self._remade: dict[Node, int] = {}
 
     def all(self) -> dict[str, Result]:
         started = time.monotonic()
@@ -323,6 +325,9 @@ class _Build:
 
     def _make_again(self, node: Node) -> None:
         if node not in self._runs:
+            self._remade[node] = self._remade.get(node, 0) + 1
+            if self._remade[node] > _MOST_FETCHES:
+                raise _changing()
             inputs = _artifacts(node, self._results)
             assert inputs is not None
             self._need_run(node, ingredients_of(node, inputs), ("its content is no longer in the cache",))
@@ -353,9 +358,15 @@ class _Build:
         lost = self._store.fetch(away)
         if lost:
             self._forget_lost()
-        for node, form in brought.items():
-            if not lost.isdisjoint(form):
+        self._bring_or_make({node: form for node, form in brought.items() if not lost.isdisjoint(form)})
+
+    def _bring_or_make(self, outputs: Mapping[Node, tuple[Digest, ...]]) -> None:
+        """Makes outputs that turned out to be lost, and those that came too slowly if that is quicker."""
+        for node, form in outputs.items():
+            if not self._is_worth(node, self._store.distance(form)):
                 self._make_again(node)
+        if outputs and not self._in_flight:
+            self._want_outputs()
 
     def _forget_lost(self) -> None:
         """Looks again at what was present: a remote cache may have failed since, and its content be nowhere."""
@@ -449,13 +460,13 @@ class _Build:
                     self._tell(NodeCached(node, done.result.artifact))
                 self._finish(node, done.result)
             return
-        # Each time at least one more blob is known to be lost.
         if isinstance(done.error, MissingBlobError) and run.tries < _MOST_TRIES:
-            run.tries += 1
             self._present.difference_update(inputs_of(done.node))
             self._forget_lost()
             for node in twins:
                 self._need_run(node, run.ingredients)
+            # Of many inputs one a run may turn out to be lost. That ends; what had to be made once already may not.
+            run.tries += all(self._looked_up[needed][1] in self._made for needed in run.blocked_by)
             return
         # Without a store that works no node has a chance; one that keeps losing content is this node's trouble.
         ends_all = isinstance(done.error, StoreError) and not isinstance(done.error, MissingBlobError)

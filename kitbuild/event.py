@@ -63,11 +63,12 @@ class FetchStarted(NamedTuple):
 class RemoteUsed(NamedTuple):
     """What the remote cache at `place` was used for.
 
-    `results` were found there and `kept_results` put there, blobs and bytes likewise; `left` is how many results were
-    to be put there and were not; `seconds` is how long the end of the build waited for that.
+    Of `asked` results `results` were found there, `kept_results` were put there, blobs and bytes likewise; `left` is
+    how many results were to be put there and were not; `seconds` is how long the end of the build waited for that.
     """
 
     place: str
+    asked: int
     results: int
     blobs: int
     bytes: int

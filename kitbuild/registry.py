@@ -76,8 +76,7 @@ def remote_at(url: str, access: Access) -> Remote:
     if scheme not in _REMOTES:
         raise UsageError(
             f"expected a remote cache, got a URL of `{scheme}://`",
-            hint=did_you_mean(scheme, _REMOTES)
-            or f"choose from {', '.join(f'{name}://' for name in _REMOTES)}",
+            hint=f"choose from {', '.join(f'{name}://' for name in _REMOTES)}",
         )
     module = import_module(f"kitbuild.cache.{_REMOTES[scheme]}")
     remote: Remote = module.open_remote(url, access)

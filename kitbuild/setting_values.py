@@ -27,6 +27,8 @@ _NAMESPACE = re.compile(r"(?=.{1,64}\Z)[a-z0-9]+(?:[-_.][a-z0-9]+)*")
 # RFC 9110, section 5.6.2: what names of headers are made of.
 _TOKEN = re.compile(r"[\w!#$%&'*+.^`|~-]+", re.ASCII)
 _PUBLIC_KEY = re.compile(r"kitbuild-ed25519:[A-Za-z0-9+/=]+")
+# Instead of a URL: what a variable or a file names is not to be used.
+NOWHERE = "none"
 # What the text of a secret key begins with, which no path does.
 SECRET_KEY = "kitbuild-secret-ed25519:"
 _PACKAGE = re.compile(r"(?:[\w.+~%-]+/)*[\w.+~%-]+\.deb@sha256:[0-9a-f]{64}")
@@ -122,13 +124,16 @@ def _loader_source(text: str, base: Path) -> str:
 
 
 def place(value: Any, base: Path) -> str:
-    """The URL of a cache or an executor; none at all for `none`."""
+    """The URL of a cache or an executor, or NOWHERE."""
     if not isinstance(value, str):
         raise ValueError("give a URL in quotes")
-    if value in ("", "none"):
-        return ""
+    if value in ("", NOWHERE):
+        return value
     if not _PLACE.fullmatch(value):
-        raise ValueError("write SCHEME://HOST[:PORT][/PATH], or none")
+        hint = (
+            f"write file://{value}" if value.startswith("/") else "write SCHEME://HOST[:PORT][/PATH], or none"
+        )
+        raise ValueError(hint)
     return value
 
 

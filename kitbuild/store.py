@@ -66,7 +66,7 @@ class Store(Protocol):
         """How many seconds it may take to have them all here: 0.0 if they are, infinite if one is nowhere."""
 
     def fetch(self, digests: Iterable[Digest]) -> set[Digest]:
-        """Brings them here, several at once; those that could not be had."""
+        """Brings them here, several at once; those that could not be had, or came too slowly to be waited for."""
 
     def results(self, keys: Sequence[Key]) -> list[Result | None]:
         """What each of `keys` led to, and a sign of use for the content they refer to."""

@@ -6,14 +6,14 @@ import stat
 import sys
 import time
 from argparse import ArgumentParser, Namespace, RawDescriptionHelpFormatter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from shlex import quote
 from typing import TYPE_CHECKING, NamedTuple
 
 from kitbuild.cli.configs import DEFAULT_FORMAT, Lowered, add_config_arguments, lowered, output_name
 from kitbuild.cli.linuxkit import add_linuxkit_flags, check_linuxkit_flags
-from kitbuild.errors import KitbuildError, UsageError
+from kitbuild.errors import BuildError, KitbuildError, MissingBlobError, UsageError
 from kitbuild.event import OutputStarted, OutputWritten, Warned
 from kitbuild.registry import formats_named
 
@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from argparse import _SubParsersAction
 
     from kitbuild.cli.remote import Caches
+    from kitbuild.engine import Executor
     from kitbuild.report import Report
     from kitbuild.rule import Artifact
     from kitbuild.store import Notes, Result, Store
@@ -196,24 +197,36 @@ def _build(arguments: Namespace, found: Lowered, using: Caches, *, target: Targe
     def wanted(suffix: str, artifact: Artifact) -> bool:
         return target.single == "-" or in_place(paths[suffix], artifact, found.store) is None
 
-    results = build(
-        found.graph,
-        using.store,
-        notes=using.notes,
-        report=report,
-        settings=Settings(
+    def built(store: Store, executor: Executor | None) -> Mapping[str, Result]:
+        settings = Settings(
             found.settings.jobs,
             use_cache=not arguments.no_cache,
             scope=scope_of(arguments.configs),
             require_cached=arguments.require_cached,
-            executor=using.executor,
+            executor=executor,
             stop=using.stop,
-        ),
-        wanted=wanted,
-    )
+        )
+        return build(found.graph, store, notes=using.notes, report=report, settings=settings, wanted=wanted)
+
+    store = using.store
+    try:
+        results = built(store, using.executor)
+    except (BuildError, MissingBlobError) as error:
+        if not using.remote or not _lost_content(error):
+            raise
+        # What is elsewhere may vanish under a build again and again; what is here does not.
+        report(Warned("the remote cache keeps losing what it had: building without it"))
+        store = found.store
+        results = built(store, None)
     using.share(found.graph)
     for suffix, path in paths.items():
-        _export(results[suffix], path, store=using.store, notes=found.store, report=report)
+        _export(results[suffix], path, store=store, notes=found.store, report=report)
+
+
+def _lost_content(error: BuildError | MissingBlobError) -> bool:
+    return isinstance(error, MissingBlobError) or any(
+        isinstance(failure, MissingBlobError) for _, failure in error.failures
+    )
 
 
 def scope_of(configs: Sequence[str]) -> str:

@@ -133,7 +133,7 @@ def _verify(store: DirectoryStore, _arguments: argparse.Namespace) -> tuple[Veri
     lines = [f"removed sha256:{hexdigits}: its content was another" for hexdigits in report.wrong]
     lines.append(f"{checked}: {plural(len(report.wrong), 'wrong one') if report.wrong else 'all right'}")
     if report.dropped_results:
-        lines.append(f"dropped {plural(report.dropped_results, 'result')} whose content is gone")
+        lines.append(f"dropped {plural(report.dropped_results, 'result')} whose content is not here")
     return report, "\n".join(lines), 1 if report.wrong else 0
 
 

@@ -62,7 +62,7 @@ def run(arguments: Namespace) -> int:
     names = [name for text in arguments.image_format for name in text.split(",") if name]
     found = lowered(arguments, formats=names or (DEFAULT_FORMAT,), offline=True)
     # To look is not to write, nor to run anything.
-    settings = found.settings._replace(remote_cache_write=False, executor="")
+    settings = found.settings._replace(remote_cache_write=False, executor="none")
     with caches(settings, found.store, _tell_warnings, Purpose(complete=True)) as using:
         known = known_results(found.graph, using.store)
     show(found.graph, status_of(known, filter(_is_far, found.graph)), arguments)

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from kitbuild.errors import UsageError
 from kitbuild.event import RemoteUsed, Warned
-from kitbuild.setting_values import SECRET_KEY
+from kitbuild.setting_values import NOWHERE, SECRET_KEY
 
 if TYPE_CHECKING:
     from kitbuild.cache.directory import DirectoryStore
@@ -37,7 +37,8 @@ _MOST_SECRET_BYTES = 1 << 16
 class Caches(NamedTuple):
     """What a build works with: where results come from, where heavy nodes run if not here, and what is remembered.
 
-    `share` is told the graph of a build that came to its end; `stop` ends what runs may wait for elsewhere.
+    `share` is told the graph of a build that came to its end; `stop` ends what runs may wait for elsewhere; `remote`
+    is true if the store has content elsewhere.
     """
 
     store: Store
@@ -45,6 +46,7 @@ class Caches(NamedTuple):
     executor: Executor | None = None
     share: Callable[[Graph], None] = lambda graph: None
     stop: Callable[[], None] = lambda: None
+    remote: bool = False
 
 
 class Purpose(NamedTuple):
@@ -65,10 +67,14 @@ def caches(settings: Settings, local: DirectoryStore, report: Reporter, purpose:
 
     Raises UsageError for settings that do not fit together, before anything is asked.
     """
+    # Without a cache of its own a build reads that of its executor, which has what ran there, unless it wants none.
     url = settings.remote_cache or settings.executor
+    url = "" if url == NOWHERE else url
+    _check_written(settings)
     if not url:
-        _check_unused(settings)
-        yield Caches(local, local)
+        store = _taken(settings, local, keeps_apart=False)
+        with ExitStack() as closing:
+            yield _caches(settings, store, None, purpose, closing=closing, report=report)
         return
     from kitbuild.cache.remote import shown
     from kitbuild.cache.tiered import TieredStore
@@ -83,10 +89,10 @@ def caches(settings: Settings, local: DirectoryStore, report: Reporter, purpose:
         store = TieredStore(
             _here(settings, local),
             remote,
-            # Without a cache of its own an executor's is read from alone: it has what ran there.
-            writes=settings.remote_cache_write and bool(settings.remote_cache),
+            writes=settings.remote_cache_write,
             warn=lambda message: report(Warned(message)),
             name=place,
+            taken=_looking(settings, local) if purpose.complete else _taken_apart(settings, local),
         )
         closing.callback(store.close)
         try:
@@ -102,32 +108,33 @@ def caches(settings: Settings, local: DirectoryStore, report: Reporter, purpose:
 
 def _caches(
     settings: Settings,
-    store: TieredStore,
-    remote: Remote,
+    store: LocalStore,
+    remote: Remote | None,
     purpose: Purpose,
     *,
     closing: ExitStack,
     report: Reporter,
 ) -> Caches:
-    executor = _executor(settings, store, report) if settings.executor else None
+    executor = _executor(settings, store, report) if settings.executor not in ("", NOWHERE) else None
     notes: Notes = store
     if executor is not None:
         closing.callback(executor.close)
-    if purpose.explains:
+    if purpose.explains and remote is not None:
         from kitbuild.cache.shared_notes import SharedNotes
 
         notes = SharedNotes(store, remote, purpose.scope)
 
     def share(graph: Graph) -> None:
-        if settings.remote_cache_write:
+        if settings.remote_cache_write and remote is not None:
             _share(graph, store, remote, purpose.scope)
 
     def stop() -> None:
-        store.stop()
+        if remote is not None:
+            store.stop()  # type: ignore[attr-defined]
         if executor is not None:
             executor.stop()
 
-    return Caches(store, notes, executor, share, stop)
+    return Caches(store, notes, executor, share, stop, remote is not None)
 
 
 def _finished(store: TieredStore, place: str) -> RemoteUsed:
@@ -137,6 +144,7 @@ def _finished(store: TieredStore, place: str) -> RemoteUsed:
     traffic = store.traffic()
     return RemoteUsed(
         place,
+        asked=traffic.asked,
         results=traffic.results,
         blobs=traffic.blobs,
         bytes=traffic.bytes,
@@ -155,6 +163,25 @@ def _here(settings: Settings, local: DirectoryStore) -> LocalStore:
     from kitbuild.cache.apart import ApartStore
 
     return ApartStore(local, settings.remote_cache_namespace)
+
+
+def _taken_apart(settings: Settings, local: DirectoryStore) -> LocalStore | None:
+    """Where to keep what is taken from elsewhere, if not with all that is of the same namespace."""
+    return None if settings.remote_cache_namespace else _taken(settings, local)
+
+
+def _looking(settings: Settings, local: DirectoryStore) -> LocalStore:
+    """The local cache for those who look at what is elsewhere and leave everything here as it is."""
+    from kitbuild.cache.apart import UnchangedStore, taken_by
+
+    return UnchangedStore(local, settings.remote_cache_namespace or taken_by(settings.trusted_keys))
+
+
+def _taken(settings: Settings, local: DirectoryStore, *, keeps_apart: bool = True) -> LocalStore:
+    """The local cache with what builds that trust the same keys took from elsewhere; there new results are kept."""
+    from kitbuild.cache.apart import ApartStore, taken_by
+
+    return ApartStore(local, taken_by(settings.trusted_keys), keeps_apart=keeps_apart)
 
 
 def access_of(settings: Settings, environment: Mapping[str, str] = os.environ) -> Access:
@@ -216,7 +243,7 @@ def _tell_refused(remote: SignedRemote, place: str, warn: Callable[[str], None])
         )
 
 
-def _share(graph: Graph, store: TieredStore, remote: Remote, scope: str) -> None:
+def _share(graph: Graph, store: LocalStore, remote: Remote, scope: str) -> None:
     """Lets other machines know what the nodes are made of, unless that is what was told last time."""
     from kitbuild.cache.shared_notes import publish
     from kitbuild.engine import made_of
@@ -237,7 +264,7 @@ def _executor(settings: Settings, store: Store, report: Reporter) -> ReapiExecut
         store=store,
         jobs=settings.executor_jobs or _EXECUTOR_JOBS,
         properties=settings.executor_properties,
-        lazy=settings.remote_cache in ("", settings.executor),
+        lazy=settings.remote_cache in ("", settings.executor),  # where the store can get it from
         warn=lambda message: report(Warned(message)),
     )
 
@@ -250,9 +277,9 @@ def _below(url: str, namespace: str) -> str:
     return f"{place.rstrip('/')}/{namespace}{mark}{query}"
 
 
-def _check_unused(settings: Settings) -> None:
-    """Refuses what has no effect without a remote cache and would make one believe there was one."""
-    if settings.remote_cache_write:
+def _check_written(settings: Settings) -> None:
+    """Refuses to write where no remote cache is named: an executor's is written to by what runs there."""
+    if settings.remote_cache_write and settings.remote_cache in ("", NOWHERE):
         raise UsageError(
             "expected a remote cache with `--remote-cache-write`, got none",
             hint="name it with `--remote-cache URL` or KITBUILD_REMOTE_CACHE",

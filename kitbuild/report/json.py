@@ -9,7 +9,7 @@ Every object has `event`; the other fields, all always there unless marked so:
     node-failed      node section message where hint       where: {file, line, column} or null; hint: or null
     warned           message node section                  node, section: null if the build itself warns
     fetch-started    blobs size                            content of outputs comes from the remote cache
-    remote-used      place results blobs bytes kept_results kept_blobs kept_bytes left seconds
+    remote-used      place asked results blobs bytes kept_results kept_blobs kept_bytes left seconds
     output-started   path size
     output-written   path digest size fresh seconds        fresh: false if the file was up to date
     build-finished   ran cached failed left seconds

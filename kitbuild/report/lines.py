@@ -121,8 +121,8 @@ def _finished(event: NodeFinished) -> str:
 def _remote(event: RemoteUsed) -> str | None:
     """What was taken from and kept in a remote cache; nothing if that is nothing."""
     counts = []
-    if event.results or event.blobs:
-        counts.append(f"took {plural(event.results, 'result')}, {human_size(event.bytes)}")
+    if event.asked or event.blobs:
+        counts.append(f"took {event.results} of {plural(event.asked, 'result')}, {human_size(event.bytes)}")
     if event.kept_results or event.kept_blobs:
         counts.append(f"kept {plural(event.kept_results, 'result')}, {human_size(event.kept_bytes)}")
     if event.left:

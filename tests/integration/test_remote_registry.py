@@ -14,6 +14,7 @@ from urllib.parse import quote
 
 import pytest
 
+from kitbuild.cache.namespaced import NamespacedRemote
 from kitbuild.cache.registry import open_remote
 from kitbuild.cache.registry_record import MANIFEST_TYPE, RECORD_TYPE, tag_of
 from kitbuild.cache.remote import NO_ACCESS, Access, Record, Remote
@@ -193,6 +194,24 @@ def test_repositories_of_one_registry_do_not_see_each_other(plain: RegistryServe
 
 
 # --- who may ---
+
+
+def test_namespace_keeps_a_record_of_what_is_in_the_repository_above(plain: RegistryServer) -> None:
+    with (
+        opened(plain.host) as trusted,
+        closing(open_remote(f"oci://{plain.host}/{REPOSITORY}/pull-7", NO_ACCESS)) as own,
+    ):
+        remote = NamespacedRemote(trusted, own, namespace="pull-7")
+        digest = put(trusted, fresh())
+        record = Record(Result(Artifact("blob", digest)), (digest,))
+        key = fresh_key()
+
+        remote.keep(key, record)
+
+        found = remote.record(key)
+        assert found is not None
+        assert found.result == record.result
+        assert trusted.record(key) is None
 
 
 def test_password_of_the_url_opens_a_registry(with_passwords: RegistryServer) -> None:

@@ -489,3 +489,24 @@ def test_nothing_elsewhere_is_asked_about_a_form_that_is_here(store: Elsewhere, 
     store.distance = None  # type: ignore[method-assign,assignment]
 
     assert result.nearest(store) == result.dense
+
+
+def test_content_that_is_lost_whenever_it_was_made_ends_the_build(store: Elsewhere) -> None:
+    """A store may say that what was just made is nowhere; no node is made again without end."""
+    bottom = node("bottom", text="large")
+    top = node(
+        "top",
+        lambda work: Extents.whole(work.artifacts("inputs")[0].digest),
+        needs=[bottom],
+        output="extents",
+    )
+
+    class Losing(Elsewhere):
+        def distance(self, digests: Iterable[Digest]) -> float:
+            return math.inf
+
+        def missing(self, digests: Iterable[Digest]) -> set[Digest]:
+            return set(digests)
+
+    with pytest.raises(StoreError, match="keeps changing"):
+        built({"out": top}, Losing(Path(store.path(put(store, b"x"))).parents[2] / "losing"))

@@ -243,10 +243,14 @@ def test_remote_cache_is_a_url_and_none_switches_it_off(tmp_path: Path) -> None:
     off = settings(tmp_path, "--remote-cache", "none")
 
     assert (from_file.remote_cache, from_file.remote_cache_write) == ("https://cache.example/team", True)
-    assert off.remote_cache == ""
+    assert off.remote_cache == "none"
 
 
-@pytest.mark.parametrize("url", ["cache.example", "/srv/cache", "http:/x", "://x", "http://a b"])
+def test_folder_without_its_scheme_is_told_how_to_write_it(tmp_path: Path) -> None:
+    assert refused(tmp_path, "--remote-cache", "/srv/cache").hint == "write file:///srv/cache"
+
+
+@pytest.mark.parametrize("url", ["cache.example", "http:/x", "://x", "http://a b"])
 def test_remote_cache_that_is_no_url_is_refused(tmp_path: Path, url: str) -> None:
     error = refused(tmp_path, "--remote-cache", url)
 

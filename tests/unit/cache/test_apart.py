@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from kitbuild.cache.apart import ApartStore
+from kitbuild.cache.apart import ApartStore, taken_by
 from kitbuild.cache.directory import DirectoryStore, open_directory
 from kitbuild.digest import Digest
 from kitbuild.node import Key
@@ -53,3 +53,22 @@ def test_content_and_notes_are_shared(local: DirectoryStore) -> None:
     assert local.path(digest).read_bytes() == b"content"
     assert local.note("stat", "name") == b"note"
     assert apart.missing([digest, Digest.of(b"away")]) == {Digest.of(b"away")}
+
+
+def test_new_results_are_trusted_where_nothing_is_to_be_kept_apart(local: DirectoryStore) -> None:
+    ApartStore(local, "pr-7").record(OTHER, result(b"of the pull request"))
+    store = ApartStore(local, "pr-7", keeps_apart=False)
+
+    store.record(KEY, result(b"made here"))
+
+    assert local.results([KEY, OTHER]) == [result(b"made here"), None]
+    assert store.results([KEY, OTHER]) == [result(b"made here"), result(b"of the pull request")]
+
+
+def test_what_is_taken_is_apart_for_every_set_of_trusted_keys() -> None:
+    names = [taken_by(keys) for keys in ((), ("a",), ("b",), ("a", "b"))]
+
+    assert len(set(names)) == 4
+    assert taken_by(("b", "a", "a")) == taken_by(("a", "b"))
+    # No namespace of a user's has a space in it.
+    assert all(" " in name for name in names)

@@ -111,3 +111,16 @@ def test_both_are_closed_even_if_one_fails() -> None:
         NamespacedRemote(Closing(), Closing()).close()
 
     assert len(closed) == 2
+
+
+def test_record_names_as_present_only_what_is_in_the_place_it_is_kept_in() -> None:
+    trusted, own = MemoryRemote(), MemoryRemote()
+    other = Digest.of(b"other")
+    trusted.put(DIGEST, lambda: [b"content"])
+    own.put(other, lambda: [b"other"])
+    result = Result(Artifact("tree", DIGEST), (other,))
+
+    # A registry refuses a manifest that names what it does not have, and REAPI servers give no such result.
+    NamespacedRemote(trusted, own).keep(KEY, Record(result, (DIGEST, other)))
+
+    assert own.records == {key_in("", KEY): Record(result, (other,))}

@@ -14,7 +14,7 @@ from kitbuild.cache.reapi_messages import (
     Tree,
 )
 from kitbuild.cache.remote import Record
-from kitbuild.cache.server_results import all_needs
+from kitbuild.cache.server_results import _remembered, all_needs, needs_of
 from kitbuild.digest import Digest
 from kitbuild.rule import Artifact
 from kitbuild.store import Result
@@ -156,3 +156,13 @@ def test_folder_with_an_enormous_text_is_not_looked_into() -> None:
 def test_what_is_no_result_is_a_value_error(content: bytes) -> None:
     with pytest.raises(ValueError):
         all_needs(content, Blobs().read)
+
+
+def test_large_results_are_not_kept_in_memory() -> None:
+    before = _remembered.cache_info().currsize
+
+    for number in range(3):
+        needs_of(ActionResult(stdout_raw=b"%d" % number * (64 << 10)).encode())
+
+    # Thousands are remembered: of the largest ones these would be gigabytes.
+    assert _remembered.cache_info().currsize == before

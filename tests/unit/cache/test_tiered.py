@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import math
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
 
+from kitbuild.cache.apart import ApartStore, taken_by
+from kitbuild.cache.directory import open_directory
 from kitbuild.cache.link import Link, Traffic
 from kitbuild.cache.memory import MemoryStore
 from kitbuild.cache.remote import Record, Remote
@@ -410,3 +412,64 @@ def test_closes_the_remote_cache_and_not_the_local_one(machine: Machine) -> None
 
     assert machine.faulty.closed
     assert machine.store.path(DIGEST).read_bytes() == CONTENT
+
+
+def test_content_that_is_lost_puts_the_rest_in_doubt(machine: Machine) -> None:
+    other = Digest.of(LARGE)
+    assert machine.store.distance([DIGEST]) < math.inf
+    assert machine.store.distance([other]) < math.inf
+    machine.memory.content.clear()
+
+    assert machine.store.fetch([DIGEST]) == {DIGEST}
+
+    assert machine.store.distance([other]) == math.inf
+
+
+# -- results from elsewhere that are kept apart
+
+
+class Apart:
+    """A machine that keeps what it takes apart from what it makes; `name` is the remote cache's."""
+
+    def __init__(
+        self, folder: Path, memory: MemoryRemote, trusted: Sequence[str] = (), name: str = "a"
+    ) -> None:
+        self.local = open_directory(folder)
+        self.taken = ApartStore(self.local, taken_by(trusted))
+        self.store = TieredStore(
+            self.local, memory, writes=True, warn=pytest.fail, name=name, taken=self.taken
+        )
+
+
+def test_result_that_was_taken_is_found_again_without_asking(tmp_path: Path) -> None:
+    memory = MemoryRemote()
+    memory.keep(KEYS[0], Record(result(0)))
+    Apart(tmp_path, memory).store.results(KEYS[:1])
+
+    found = Apart(tmp_path, MemoryRemote()).store.results(KEYS[:2])
+
+    assert found == [result(0), None]
+
+
+def test_result_that_was_taken_is_never_put_into_another_remote_cache(tmp_path: Path) -> None:
+    poisoned, signed = MemoryRemote(), MemoryRemote()
+    poisoned.keep(KEYS[0], Record(result(0)))
+    Apart(tmp_path, poisoned).store.results(KEYS[:1])
+    machine = Apart(tmp_path, signed, name="b")
+
+    machine.store.results(KEYS[:1])
+    machine.store.record(KEYS[1], result(1))
+    machine.store.finish()
+
+    # It would be signed there, as everything is that a machine which signs keeps.
+    assert list(signed.records) == [KEYS[1]]
+
+
+def test_result_that_was_taken_is_believed_by_those_alone_who_trust_the_same(tmp_path: Path) -> None:
+    poisoned = MemoryRemote()
+    poisoned.keep(KEYS[0], Record(result(0)))
+    Apart(tmp_path, poisoned).store.results(KEYS[:1])
+
+    found = Apart(tmp_path, MemoryRemote(), ["kitbuild-ed25519:key"]).store.results(KEYS[:1])
+
+    assert found == [None]

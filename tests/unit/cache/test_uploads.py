@@ -392,6 +392,29 @@ def test_result_there_whose_content_is_gone_is_kept_again(machine: Machine) -> N
     assert contents(machine) == {b"content"}
 
 
+def test_result_there_that_was_kept_without_its_content_is_kept_with_it(machine: Machine) -> None:
+    result = machine.made("blob", b"content")
+    machine.local.record(KEY, result)
+    machine.memory.keep(KEY, Record(result))
+
+    machine.store.results([KEY])
+    machine.finish()
+
+    assert machine.memory.records == {KEY: Record(result, result.content())}
+    assert contents(machine) == {b"content"}
+
+
+def test_result_there_without_content_that_is_not_here_either_stays_as_it_is(machine: Machine) -> None:
+    result = Result(Artifact("blob", Digest.of(b"content")))
+    machine.local.record(KEY, result)
+    machine.memory.keep(KEY, Record(result))
+
+    machine.store.results([KEY])
+    machine.finish()
+
+    assert machine.faulty.asked("keep") == []
+
+
 # -- failures
 
 
@@ -491,3 +514,23 @@ def test_interrupt_while_waiting_abandons_what_is_left(
 
     assert len(stuck.content) <= 4  # what was on its way
     assert not any(thread.is_alive() for thread in threads)
+
+
+def test_dense_form_is_made_when_the_content_came_here_only_later(machine: Machine) -> None:
+    result = sparse(machine)
+    layer = machine.local.path(Digest.of(LAYER))
+    hidden = layer.with_name("hidden")
+    layer.rename(hidden)
+    machine.store.record(KEY, result)
+    for _ in range(5000):
+        if KEY in machine.memory.records and machine.store.traffic().kept_results:
+            break
+        time.sleep(0.001)
+    without = machine.memory.records[KEY]
+    hidden.rename(layer)
+
+    machine.finish()
+
+    assert without.result.dense == ()
+    assert Digest.of(LAYER[4096:14_096]) in machine.memory.records[KEY].result.dense
+    assert machine.store.traffic().kept_results == 1

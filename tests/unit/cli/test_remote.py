@@ -7,11 +7,20 @@ from pathlib import Path
 import pytest
 
 from kitbuild.cache.directory import open_directory
+from kitbuild.cache.folder import FolderRemote
+from kitbuild.cache.remote import Record
 from kitbuild.cli.remote import Purpose, access_of, caches
+from kitbuild.digest import Digest
 from kitbuild.errors import UsageError
 from kitbuild.event import Event
+from kitbuild.node import Key
+from kitbuild.rule import Artifact
 from kitbuild.settings import Settings
+from kitbuild.store import Result
 from tests.support.nodes import reporter
+
+KEY = Key("ab" * 32)
+RESULT = Result(Artifact("blob", Digest.of(b"content")))
 
 
 def test_token_comes_from_its_variable_or_from_a_file(tmp_path: Path) -> None:
@@ -74,10 +83,30 @@ def test_without_a_remote_cache_the_local_one_is_all(tmp_path: Path) -> None:
     with caches(Settings(), local, reporter(events.append), Purpose(explains=True)) as using:
         pass
 
-    assert using.store is local
-    assert using.notes is local
+    using.store.record(KEY, RESULT)
+    assert local.results([KEY]) == [RESULT]
+    using.notes.keep("stat", "name", b"note")
+    assert local.note("stat", "name") == b"note"
     assert using.executor is None
     assert events == []
+
+
+@pytest.mark.parametrize(
+    ("trusted", "expected"), [((), RESULT), (("kitbuild-ed25519:key",), None)], ids=["nobody", "a-key"]
+)
+def test_what_was_taken_on_nobodys_word_is_found_here_unless_keys_are_trusted(
+    tmp_path: Path, trusted: tuple[str, ...], expected: Result | None
+) -> None:
+    local, there = open_directory(tmp_path / "cache"), tmp_path / "there"
+    FolderRemote(there).keep(KEY, Record(RESULT))
+    report = reporter(lambda event: None)
+    with caches(Settings(remote_cache=f"file://{there}"), local, report, Purpose()) as using:
+        assert using.store.results([KEY]) == [RESULT]
+
+    with caches(Settings(trusted_keys=trusted), local, report, Purpose()) as using:
+        found = using.store.results([KEY])
+
+    assert found == [expected]
 
 
 def test_writing_to_no_remote_cache_is_refused(tmp_path: Path) -> None:

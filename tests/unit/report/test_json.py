@@ -82,6 +82,7 @@ def told(*happened: Event) -> list[dict[str, Any]]:
             {
                 "event": "remote-used",
                 "place": "https://cache.example",
+                "asked": 11,
                 "results": 9,
                 "blobs": 2,
                 "bytes": 3 << 20,

@@ -52,10 +52,12 @@ def told(*happened: Event, verbosity: int = 0) -> list[str]:
         ),
         pytest.param(
             events.REMOTE,
-            ["https://cache.example  took 9 results, 3.0 MiB; kept 4 results, 1.5 KiB; 2 results not kept"],
+            [
+                "https://cache.example  took 9 of 11 results, 3.0 MiB; kept 4 results, 1.5 KiB; 2 results not kept"
+            ],
             id="remote cache",
         ),
-        pytest.param(RemoteUsed("x", 0, 0, 0, 0, 0, 0, left=0, seconds=0.0), [], id="idle remote cache"),
+        pytest.param(RemoteUsed("x", 0, 0, 0, 0, 0, 0, 0, left=0, seconds=0.0), [], id="idle remote cache"),
         pytest.param(events.FETCHING, [], id="fetching"),
         pytest.param(events.FINISHED, ["2 nodes: 1 run, 1 cached, 0.42 s"], id="end"),
     ],
