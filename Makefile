@@ -15,6 +15,10 @@ BUT_SLOW := $(if $(filter 1,$(KITBUILD_SLOW)),, and not slow)
 # Two: what CI has.
 WORKERS ?= 2
 
+# Tests that mostly wait for servers of their own run side by side.
+REMOTE := $(wildcard $(addprefix tests/integration/,test_remote_*.py test_cache_server*.py test_ci_recipes.py \
+    test_shared_cache_processes.py test_two_machines.py))
+
 # Debian packages, by what needs them.
 FOR_VENV := python3 python3-venv
 FOR_DEMO := qemu-system-x86
@@ -64,7 +68,8 @@ test: test-packages test-servers kit ## every test, whole builds and boots inclu
 	@status=0
 	set -x
 	$(BIN)/python -m pytest -q -n $(WORKERS) tests/unit tests/contract || status=1
-	$(BIN)/python -m pytest --durations 10 -m "not boot$(BUT_SLOW)" tests/integration || status=1
+	$(BIN)/python -m pytest --durations 10 -m "not boot$(BUT_SLOW)" $(addprefix --ignore=,$(REMOTE)) tests/integration || status=1
+	$(BIN)/python -m pytest --durations 10 -n $(WORKERS) -m "not boot$(BUT_SLOW)" $(REMOTE) || status=1
 	$(BIN)/python -m pytest --durations 10 -n $(WORKERS) -m "boot$(BUT_SLOW)" tests/integration || status=1
 	exit $$status
 
