@@ -32,13 +32,12 @@ from kitbuild.event import (
     Warned,
 )
 from kitbuild.explain import decode, reasons
-from kitbuild.extents import Extents
 from kitbuild.graph import Graph, inputs_of
+from kitbuild.lookup import artifacts_of, levels_of
 from kitbuild.node import Ingredients, Key, Node, ingredients_of
-from kitbuild.rule import Artifact, Value
+from kitbuild.rule import Artifact
 from kitbuild.store import Notes, Result, Store
-from kitbuild.tree import Tree
-from kitbuild.work import StoreWork
+from kitbuild.work import StoreWork, kept
 
 if TYPE_CHECKING:
     from concurrent.futures import ThreadPoolExecutor
@@ -110,41 +109,6 @@ def build(
         except _ChangedError:
             continue
     raise _changing()
-
-
-def status(graph: Graph, store: Store) -> dict[Node, Result | None]:
-    """What the cache knows of every node now; None if it must run or needs something that must."""
-    known: dict[Node, Result | None] = {}
-    for level in _levels(graph):
-        keys = {
-            node: ingredients_of(node, inputs).key()
-            for node in level
-            if (inputs := _artifacts(node, known)) is not None
-        }
-        known.update(dict.fromkeys(level))
-        known.update(zip(keys, store.results(tuple(keys.values())), strict=True))
-    return {node: known[node] for node in graph}
-
-
-def made_of(graph: Graph, store: Store) -> dict[str, Ingredients]:
-    """What every node is made of whose inputs the cache knows, by its name."""
-    known = status(graph, store)
-    inputs = ((node, _artifacts(node, known)) for node in graph)
-    return {node.name: ingredients_of(node, given) for node, given in inputs if given is not None}
-
-
-def _artifacts(node: Node, results: Mapping[Node, Result | None]) -> dict[str, tuple[Artifact, ...]] | None:
-    """The artifacts of the node's inputs, or None while one is not known."""
-    artifacts = {}
-    for name, needed in node.inputs.items():
-        given = []
-        for source in needed:
-            result = results.get(source)
-            if result is None:
-                return None
-            given.append(result.artifact)
-        artifacts[name] = tuple(given)
-    return artifacts
 
 
 def _changing() -> MissingBlobError:
@@ -228,7 +192,7 @@ class _Build:
         started = time.monotonic()
         self._tell(BuildStarted(len(self._graph)))
         try:
-            for level in _levels(self._graph):
+            for level in levels_of(self._graph):
                 self._visit(level)
             self._want_outputs()
             while self._in_flight:
@@ -263,7 +227,7 @@ class _Build:
         found: dict[Node, Result | None] = {}
         asked: dict[Node, Key] = {}
         for node in nodes:
-            inputs = _artifacts(node, self._results)
+            inputs = artifacts_of(node, self._results)
             if inputs is None:
                 continue
             ingredients = ingredients_of(node, inputs)
@@ -328,7 +292,7 @@ class _Build:
             self._remade[node] = self._remade.get(node, 0) + 1
             if self._remade[node] > _MOST_FETCHES:
                 raise _changing()
-            inputs = _artifacts(node, self._results)
+            inputs = artifacts_of(node, self._results)
             assert inputs is not None
             self._need_run(node, ingredients_of(node, inputs), ("its content is no longer in the cache",))
 
@@ -537,34 +501,3 @@ class _Build:
     def _tell(self, event: Event) -> None:
         with self._report_lock:
             self._report(event)
-
-
-def _levels(graph: Graph) -> list[list[Node]]:
-    """The nodes by the longest way to them from one without inputs; those of a level do not need each other."""
-    level: dict[Node, int] = {}
-    levels: list[list[Node]] = []
-    for node in graph:
-        level[node] = max((level[needed] + 1 for needed in inputs_of(node)), default=0)
-        if level[node] == len(levels):
-            levels.append([])
-        levels[level[node]].append(node)
-    return levels
-
-
-def kept(
-    value: Value, work: StoreWork, inputs: Mapping[str, tuple[Result, ...]]
-) -> tuple[Artifact, tuple[Digest, ...]]:
-    """The artifact of what a rule gave, once its bytes are in the store, and the blobs those refer to."""
-    if isinstance(value, Tree):
-        with work.writer() as writer:
-            for piece in value.pieces():
-                writer.write(piece)
-            return Artifact("tree", writer.commit()), value.blobs()
-    if isinstance(value, Extents):
-        return Artifact("extents", work.put(value.encode())), value.blobs()
-    if isinstance(value, Artifact):
-        (blobs,) = {
-            given.blobs for results in inputs.values() for given in results if given.artifact == value
-        }
-        return value, blobs
-    return Artifact("blob", value), ()

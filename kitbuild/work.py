@@ -12,8 +12,8 @@ from typing import Any, BinaryIO
 from kitbuild.digest import Digest
 from kitbuild.errors import MissingBlobError, RuleError, StoreError
 from kitbuild.extents import Extents, Slice
-from kitbuild.rule import Artifact, BlobWriter
-from kitbuild.store import Store
+from kitbuild.rule import Artifact, BlobWriter, Value
+from kitbuild.store import Result, Store
 from kitbuild.tree import Entry, Tree, entries_of
 
 # Large enough that a system call and a Python call cost nothing beside the bytes, small enough for constant memory.
@@ -146,6 +146,25 @@ class StoreWork:
     def _stop_if_cancelled(self) -> None:
         if self._cancelled():
             raise CancelledError
+
+
+def kept(
+    value: Value, work: StoreWork, inputs: Mapping[str, tuple[Result, ...]]
+) -> tuple[Artifact, tuple[Digest, ...]]:
+    """The artifact of what a rule gave, once its bytes are in the store, and the blobs those refer to."""
+    if isinstance(value, Tree):
+        with work.writer() as writer:
+            for piece in value.pieces():
+                writer.write(piece)
+            return Artifact("tree", writer.commit()), value.blobs()
+    if isinstance(value, Extents):
+        return Artifact("extents", work.put(value.encode())), value.blobs()
+    if isinstance(value, Artifact):
+        (blobs,) = {
+            given.blobs for results in inputs.values() for given in results if given.artifact == value
+        }
+        return value, blobs
+    return Artifact("blob", value), ()
 
 
 class OpenBlobs:

@@ -22,13 +22,12 @@ from kitbuild import __version__
 from kitbuild.cache.execution_request import BLOBS, OUTPUT, REQUEST, RESULT, Request, decode_request
 from kitbuild.cache.row import encode_result
 from kitbuild.digest import Digest, Hasher
-from kitbuild.engine import kept
 from kitbuild.errors import KitbuildError, MissingBlobError
 from kitbuild.node import Key
 from kitbuild.options import decoded
 from kitbuild.rule import BlobWriter, Rule
 from kitbuild.store import Result
-from kitbuild.work import StoreWork
+from kitbuild.work import StoreWork, kept
 
 # As rules are named; nothing else may become the name of a module.
 _RULE = re.compile(r"[a-z]+/[a-z0-9-]+")

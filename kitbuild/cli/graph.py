@@ -57,7 +57,7 @@ def add(subparsers: _SubParsersAction[ArgumentParser]) -> None:
 def run(arguments: Namespace) -> int:
     """Writes the graph and gives the exit status."""
     from kitbuild.cli.remote import Purpose, caches
-    from kitbuild.engine import status as known_results
+    from kitbuild.lookup import status as known_results
 
     names = [name for text in arguments.image_format for name in text.split(",") if name]
     found = lowered(arguments, formats=names or (DEFAULT_FORMAT,), offline=True)

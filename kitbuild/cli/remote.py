@@ -246,7 +246,7 @@ def _tell_refused(remote: SignedRemote, place: str, warn: Callable[[str], None])
 def _share(graph: Graph, store: LocalStore, remote: Remote, scope: str) -> None:
     """Lets other machines know what the nodes are made of, unless that is what was told last time."""
     from kitbuild.cache.shared_notes import publish
-    from kitbuild.engine import made_of
+    from kitbuild.lookup import made_of
 
     nodes = {name: ingredients.encode() for name, ingredients in made_of(graph, store).items()}
     whole = hashlib.sha256(b"\0".join(nodes.values())).digest()

@@ -15,7 +15,7 @@ import pytest
 
 from kitbuild.cli import build
 from kitbuild.cli.configs import Lowered, lowered
-from kitbuild.engine import status
+from kitbuild.lookup import status
 from kitbuild.node import ingredients_of
 from tests.contract.test_rules import RULES
 from tests.support.formats import FormatSite, groups

@@ -23,7 +23,6 @@ from kitbuild.cache.memory import MemoryStore
 from kitbuild.cache.reapi_messages import Operation
 from kitbuild.cache.remote import Access
 from kitbuild.digest import Digest
-from kitbuild.engine import kept
 from kitbuild.extents import Extents
 from kitbuild.node import Node
 from kitbuild.rule import Artifact, NoOptions, Rule, Work
@@ -31,7 +30,7 @@ from kitbuild.rules.format.compress import RULE as COMPRESS
 from kitbuild.rules.format.compress import CompressOptions
 from kitbuild.store import Result
 from kitbuild.system import Compression
-from kitbuild.work import StoreWork
+from kitbuild.work import StoreWork, kept
 from tests.support.casd import Server
 
 CONTENT = random.Random(1).randbytes(1 << 20) + bytes(1 << 20)

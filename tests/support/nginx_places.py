@@ -23,7 +23,7 @@ _CONFIG = """\
 {user} daemon off; worker_processes 1; pid {folder}/pid; error_log {folder}/error.log warn;
 events {{ worker_connections 256; }}
 http {{
-  access_log off; keepalive_requests 100000; client_max_body_size 0; client_body_temp_path {folder}/root/.tmp;
+  access_log off; keepalive_requests 100000; client_max_body_size 0; client_body_temp_path {folder}/served/.tmp;
   proxy_temp_path {folder}/t/p; fastcgi_temp_path {folder}/t/f;
   uwsgi_temp_path {folder}/t/u; scgi_temp_path {folder}/t/s;
 
@@ -35,7 +35,7 @@ http {{
     "~^pull PUT /pull-7/(ac|cas)/" 0;
   }}
   server {{
-    listen 127.0.0.1:{port}; root {folder}/root;
+    listen 127.0.0.1:{port}; root {folder}/served;
     auth_basic "cache"; auth_basic_user_file {folder}/htpasswd;
     location ~ "^(/[a-z0-9-]+)?/(ac|cas)/[0-9a-f]{{64}}$" {{
       if ($refused) {{ return 403; }}
@@ -62,7 +62,7 @@ class Places(NamedTuple):
 def nginx_places(folder: Path) -> Iterator[Places]:
     """An nginx that keeps everything below `folder` and is gone afterwards."""
     program = tool("nginx")
-    for name in ("root", "t"):
+    for name in ("served", "t"):
         (folder / name).mkdir(parents=True)
     # Salted SHA-1: nginx would compute bcrypt for each request.
     lines = [
@@ -86,7 +86,7 @@ def nginx_places(folder: Path) -> Iterator[Places]:
                 if process.poll() is not None or time.monotonic() > deadline:
                     pytest.fail(f"nginx does not start: {(folder / 'error.log').read_text()[-2000:]}")
                 time.sleep(0.01)
-            yield Places(f"127.0.0.1:{port}", folder / "root")
+            yield Places(f"127.0.0.1:{port}", folder / "served")
         finally:
             process.terminate()
             process.wait(10)

@@ -11,11 +11,12 @@ import pytest
 
 from kitbuild.cache.memory import MemoryStore
 from kitbuild.digest import Digest
-from kitbuild.engine import Settings, build, status
+from kitbuild.engine import Settings, build
 from kitbuild.errors import BuildError, MissingBlobError, RuleError, StoreError
 from kitbuild.event import BuildFinished, Event, NodeFinished, NodeStarted, Warned
 from kitbuild.extents import Extents, Slice
 from kitbuild.graph import Graph
+from kitbuild.lookup import status
 from kitbuild.node import Key, Node
 from kitbuild.rule import Artifact, Work
 from kitbuild.store import Result

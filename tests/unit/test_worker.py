@@ -16,7 +16,6 @@ from kitbuild.cache.memory import MemoryStore
 from kitbuild.cache.row import decode_result
 from kitbuild.cli import worker as command
 from kitbuild.digest import Digest
-from kitbuild.engine import kept
 from kitbuild.errors import MissingBlobError, RuleError
 from kitbuild.extents import Extents, Slice
 from kitbuild.node import Node
@@ -26,7 +25,7 @@ from kitbuild.rules.format.compress import CompressOptions
 from kitbuild.rules.unpack.layer import RULE as LAYER
 from kitbuild.rules.unpack.layer import LayerOptions
 from kitbuild.store import Result
-from kitbuild.work import StoreWork
+from kitbuild.work import StoreWork, kept
 from tests.support.images import layer_tar
 
 CONTENT = b"some content " * 1000

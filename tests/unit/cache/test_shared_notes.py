@@ -14,7 +14,7 @@ from kitbuild.node import Key
 from tests.support.nodes import built, node
 from tests.support.remotes import MemoryRemote
 
-THERE, HERE = "/home/ci/work/site.yml", "/srv/site.yml"
+THERE, HERE = "/builds/site.yml", "/srv/site.yml"
 
 
 @pytest.fixture
@@ -39,7 +39,7 @@ def test_note_of_this_machine_counts_first(local: MemoryStore) -> None:
 
 def test_other_config_is_not_mixed_up(local: MemoryStore) -> None:
     remote = MemoryRemote()
-    publish(remote, "/home/ci/work/other.yml", {"init": b'["there"]'})
+    publish(remote, "/builds/other.yml", {"init": b'["there"]'})
 
     assert SharedNotes(local, remote, HERE).note("node", f"{HERE}\0init") is None
 
@@ -83,9 +83,10 @@ def test_remote_that_fails_explains_nothing_and_is_asked_once(local: MemoryStore
 
 
 def test_build_says_what_differs_from_the_machine_that_built_it(local: MemoryStore, tmp_path: Path) -> None:
-    from kitbuild.engine import Settings, made_of
+    from kitbuild.engine import Settings
     from kitbuild.event import Event, NodeStarted
     from kitbuild.graph import Graph
+    from kitbuild.lookup import made_of
 
     remote, there = MemoryRemote(), MemoryStore(tmp_path / "there")
     graph = Graph.of({"out": node("top", text="there")})
