@@ -66,7 +66,7 @@ def test_nothing_lasts_longer_than_a_few_seconds() -> None:
         http_socket.STALL_SECONDS,
     )
 
-    assert (1.0, 2.0, 5.0, 5.0) == limits
+    assert (1.0, 1.5, 5.0, 5.0) == limits
 
 
 @pytest.mark.parametrize(
