@@ -56,7 +56,7 @@ def kept(builds: Builds, tmp_path_factory: pytest.TempPathFactory) -> Path:
     with nginx_places(folder / "nginx") as server:
         built = builds.build(folder / "build", "--remote-cache", server.url(TRUSTED), *SIGNING)
         assert_right(builds, built)
-    return folder / "nginx/root"
+    return folder / "nginx/served"
 
 
 @pytest.fixture
