@@ -32,7 +32,7 @@ from kitbuild.cache.registry_record import (
     read_manifest,
     tag_of,
 )
-from kitbuild.cache.remote import MOST_RECORD_BYTES, Access, Pieces, Record, Remote, shown
+from kitbuild.cache.remote import MOST_RECORD_BYTES, Access, Pieces, Record, Remote, missing_of, shown
 from kitbuild.digest import Digest
 from kitbuild.errors import ImageError, MissingBlobError, RemoteError
 from kitbuild.node import Key
@@ -81,17 +81,7 @@ class RegistryRemote:
         self._has_empty = False
 
     def missing(self, digests: Collection[Digest]) -> set[Digest]:
-        from concurrent.futures import ThreadPoolExecutor
-
-        if len(digests) < 2:
-            return {digest for digest in digests if not self._has(digest)}
-        with ThreadPoolExecutor(_QUESTIONS_AT_ONCE) as threads:
-            try:
-                found = list(zip(digests, threads.map(self._has, digests), strict=True))
-            except RemoteError:
-                threads.shutdown(cancel_futures=True)
-                raise
-        return {digest for digest, is_there in found if not is_there}
+        return missing_of(digests, self._has, at_once=_QUESTIONS_AT_ONCE)
 
     def _has(self, digest: Digest) -> bool:
         with self._asked("HEAD", f"blobs/{digest.oci}") as response:

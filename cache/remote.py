@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import NamedTuple, Protocol
 
 from kitbuild.digest import Digest
+from kitbuild.errors import RemoteError
 from kitbuild.node import Key
 from kitbuild.store import Result
 
@@ -85,3 +86,18 @@ def shown(url: str) -> str:
     # A password may hold what ends a host, so the last `@` of all counts; what stands behind one is no secret.
     place = rest.rpartition("@")[2].partition("?")[0].partition("#")[0]
     return f"{scheme}{separator}{place}"
+
+
+def missing_of(digests: Collection[Digest], has: Callable[[Digest], bool], *, at_once: int) -> set[Digest]:
+    """Those that a server which answers for one blob at a time does not have; raises what `has` raises first."""
+    from concurrent.futures import ThreadPoolExecutor
+
+    if len(digests) < 2:
+        return {digest for digest in digests if not has(digest)}
+    with ThreadPoolExecutor(at_once) as threads:
+        try:
+            found = list(zip(digests, threads.map(has, digests), strict=True))
+        except RemoteError:
+            threads.shutdown(cancel_futures=True)
+            raise
+    return {digest for digest, is_there in found if not is_there}

@@ -23,7 +23,7 @@ from contextlib import ExitStack, contextmanager, suppress
 from typing import TYPE_CHECKING, Any
 
 from kitbuild.cache.action_result import decode, encode
-from kitbuild.cache.remote import MOST_RECORD_BYTES, Access, Pieces, Record, Remote, shown
+from kitbuild.cache.remote import MOST_RECORD_BYTES, Access, Pieces, Record, Remote, missing_of, shown
 from kitbuild.cache.s3_place import Place, placed
 from kitbuild.digest import Digest
 from kitbuild.errors import KitbuildError, MissingBlobError, RemoteError, UsageError
@@ -75,17 +75,7 @@ class S3Remote:
         self._checks_content = True
 
     def missing(self, digests: Collection[Digest]) -> set[Digest]:
-        from concurrent.futures import ThreadPoolExecutor
-
-        if len(digests) < 2:
-            return {digest for digest in digests if not self._has(digest)}
-        with ThreadPoolExecutor(_QUESTIONS_AT_ONCE) as threads:
-            try:
-                found = list(zip(digests, threads.map(self._has, digests), strict=True))
-            except RemoteError:
-                threads.shutdown(cancel_futures=True)
-                raise
-        return {digest for digest, is_there in found if not is_there}
+        return missing_of(digests, self._has, at_once=_QUESTIONS_AT_ONCE)
 
     def _has(self, digest: Digest) -> bool:
         with self._failures(digest.oci):

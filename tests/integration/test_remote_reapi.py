@@ -286,7 +286,9 @@ def test_certificate_of_an_unknown_authority_is_refused_for_good(secure: Server)
 
 
 def test_plain_connection_to_a_secure_server_is_a_remote_error(secure: Server) -> None:
-    refused(open_remote(f"grpc://{secure.host}", Access(token=token())))
+    error = refused(open_remote(f"grpc://{secure.host}", Access(token=token())))
+
+    assert secure.host in error.message
 
 
 def test_secure_connection_to_a_plain_server_is_refused_for_good(grid: Server) -> None:
