@@ -106,7 +106,7 @@ class TieredStore:
         received: dict[Key, Result] = {}
         for key, record in zip(away, self._records(away), strict=True):
             if record is not None:
-                received[key] = record.result
+                received[key] = record.result._replace(far=True)
                 self._taken.record(key, record.result)
                 if self._uploads is not None:
                     self._uploads.remember(key)

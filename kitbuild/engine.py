@@ -7,7 +7,6 @@ is gone, or takes longer to bring here than to make, is made again in the same b
 
 from __future__ import annotations
 
-import hashlib
 import math
 import os
 import threading
@@ -31,12 +30,14 @@ from kitbuild.event import (
     Reporter,
     Warned,
 )
-from kitbuild.explain import decode, reasons
+from kitbuild.explain import reasons
 from kitbuild.graph import Graph, inputs_of
+from kitbuild.journal import Journal, Outcome
 from kitbuild.lookup import artifacts_of, levels_of
 from kitbuild.node import Ingredients, Key, Node, ingredients_of
+from kitbuild.record import History, NoHistory
 from kitbuild.rule import Artifact
-from kitbuild.store import Notes, Result, Store
+from kitbuild.store import Result, Store
 from kitbuild.work import StoreWork, kept
 
 if TYPE_CHECKING:
@@ -78,32 +79,32 @@ class Settings(NamedTuple):
 
     jobs: int = 0
     use_cache: bool = True
-    scope: str = ""
     require_cached: bool = False
     executor: Executor | None = None
     stop: Callable[[], None] = lambda: None
 
 
 _DEFAULTS = Settings()
+_NO_HISTORY = NoHistory()
 
 
 def build(
     graph: Graph,
     store: Store,
     *,
-    notes: Notes,
     report: Reporter,
+    history: History = _NO_HISTORY,
     settings: Settings = _DEFAULTS,
     wanted: Callable[[str, Artifact], bool] = lambda name, artifact: True,
 ) -> dict[str, Result]:
     """The results of the graph's outputs, by output name.
 
-    What `Result.file` takes of an output is here if `wanted(name, artifact)` said so. Raises BuildError when nodes
-    failed, after all that do not need them have run, and StoreError at once when the store cannot be used;
-    KeyboardInterrupt passes through once every run has stopped.
+    What `Result.file` takes of an output is here if `wanted(name, artifact)` said so; `history` is told what became
+    of every node. Raises BuildError when nodes failed, after all that do not need them have run, and StoreError at once
+    when the store cannot be used; KeyboardInterrupt passes through once every run has stopped.
     """
     for _ in range(_MOST_RERUNS):
-        run = _Build(graph, store, notes, report, settings, wanted)
+        run = _Build(graph, store, history, report, settings, wanted)
         try:
             return run.all()
         except _ChangedError:
@@ -153,14 +154,15 @@ class _Build:
         self,
         graph: Graph,
         store: Store,
-        notes: Notes,
+        history: History,
         report: Reporter,
         settings: Settings,
         wanted: Callable[[str, Artifact], bool],
     ) -> None:
         self._graph = graph
         self._store = store
-        self._notes = notes
+        self._history = history
+        self._journal = Journal()
         self._report_lock = threading.Lock()
         self._report = report
         self._settings = settings
@@ -240,7 +242,7 @@ class _Build:
         for node, result in found.items():
             if result is not None:
                 self._results[node] = result
-                self._tell(NodeCached(node, result.artifact))
+                self._tell(NodeCached(node, result.artifact, result.far))
             else:
                 self._need_run(node, self._looked_up[node][0])
 
@@ -377,6 +379,7 @@ class _Build:
         """In a thread that waits for a run elsewhere: records what it gave, or lets the node run here."""
         assert self._executor is not None
         try:
+            self._journal.started(task.node, task.why, elsewhere=True)
             self._tell(NodeStarted(task.node, task.why))
             result = self._executor.run(task.node, task.inputs)
             if result is None:
@@ -391,6 +394,7 @@ class _Build:
         """In a worker: runs the rule, keeps what it gave, then records it; reports back whatever happens."""
         node, inputs = task.node, task.inputs
         try:
+            self._journal.started(node, task.why)
             if task.why:
                 self._tell(NodeStarted(node, task.why))
             started = time.monotonic()
@@ -399,7 +403,7 @@ class _Build:
                 inputs={name: tuple(given.artifact for given in results) for name, results in inputs.items()},
                 store=self._store,
                 cancelled=self._cancelled.is_set,
-                warn=lambda message: self._tell(Warned(message, node)),
+                warn=lambda message: self._warn(message, node),
             ) as work:
                 artifact, blobs = kept(node.rule.run(work), work, inputs)
             result = Result(artifact, blobs, round(time.monotonic() - started, 6))
@@ -478,25 +482,18 @@ class _Build:
     def _reasons(self, node: Node, ingredients: Ingredients) -> tuple[str, ...]:
         if not self._settings.use_cache:
             return ("the cache is switched off",)
-        noted = self._notes.note("node", self._note_name(node))
+        before = self._history.before(node.name)
         sources = {name: [needed.name for needed in given] for name, given in node.inputs.items()}
-        return reasons(decode(noted) if noted else None, ingredients, sources)
+        return reasons(before.ingredients if before else None, ingredients, sources)
 
     def _remember(self) -> None:
-        """Notes what every node is made of, for `_reasons`; one note tells whether any differs from last time."""
-        made = [(node, *found) for node, found in self._looked_up.items() if node in self._results]
-        keys = "".join(f"{node.name}\0{key.hex}\0" for node, _, key in made)
-        whole = hashlib.sha256(keys.encode("utf-8", "surrogateescape")).digest()
-        if self._notes.note("nodes", self._settings.scope) == whole:
-            return
-        for node, ingredients, _ in made:
-            content = ingredients.encode()
-            if self._notes.note("node", self._note_name(node)) != content:
-                self._notes.keep("node", self._note_name(node), content)
-        self._notes.keep("nodes", self._settings.scope, whole)
+        outcome = Outcome(self._looked_up, self._results, self._failures, self._ran)
+        if self._history.wants(outcome.state(), ran=bool(self._ran)):
+            self._history.keep(self._journal.record(self._graph, outcome))
 
-    def _note_name(self, node: Node) -> str:
-        return f"{self._settings.scope}\0{node.name}"
+    def _warn(self, message: str, node: Node) -> None:
+        self._journal.warned(node, message)
+        self._tell(Warned(message, node))
 
     def _tell(self, event: Event) -> None:
         with self._report_lock:

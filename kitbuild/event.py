@@ -18,10 +18,11 @@ class BuildStarted(NamedTuple):
 
 
 class NodeCached(NamedTuple):
-    """The cache had the node's result."""
+    """The cache had the node's result; a remote one if it is `far`."""
 
     node: Node
     artifact: Artifact
+    far: bool = False
 
 
 class NodeStarted(NamedTuple):

@@ -7,7 +7,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from types import MappingProxyType
 from typing import Any
 
-from kitbuild.node import KEY_FORMAT, Ingredients
+from kitbuild.node import Ingredients
 
 # A reader takes in a handful of reasons; one changed image can bring hundreds.
 _MOST_REASONS = 8
@@ -41,28 +41,6 @@ def reasons(
     if more > 0:
         return (*found[:_MOST_REASONS], f"{more} more change{'s' if more > 1 else ''}")
     return tuple(found)
-
-
-def decode(content: bytes) -> Ingredients | None:
-    """Reads what `Ingredients.encode` wrote; None for anything else, and for another key format."""
-    try:
-        key_format, rule, version, tools, options, inputs = json.loads(content.decode("ascii"))
-        if key_format != KEY_FORMAT or not _is_text(rule) or type(version) is not int:
-            return None
-        pairs = tuple((name, value) for name, value in tools)
-        given = tuple((name, tuple(digests)) for name, digests in inputs if isinstance(digests, list))
-        texts = [text for pair in pairs for text in pair]
-        texts += [text for name, digests in given for text in (name, *digests)]
-    # RecursionError: JSON nested thousands deep, which is as malformed as any other.
-    except (ValueError, TypeError, RecursionError):
-        return None
-    if len(given) != len(inputs) or not all(map(_is_text, texts)):
-        return None
-    return Ingredients(rule, version, pairs, options, given)
-
-
-def _is_text(value: object) -> bool:
-    return isinstance(value, str)
 
 
 def _rule(before: Ingredients, now: Ingredients) -> Iterator[str]:

@@ -75,6 +75,32 @@ class Ingredients(NamedTuple):
         """The one serialisation: JSON, ASCII."""
         return json.dumps([KEY_FORMAT, *self], separators=(",", ":")).encode("ascii")
 
+    @classmethod
+    def decode(cls, content: bytes) -> Ingredients | None:
+        """Reads what `encode` wrote; None for anything else, and for another key format."""
+        try:
+            return cls.of(json.loads(content.decode("ascii")))
+        # RecursionError: JSON nested thousands deep, which is as malformed as any other.
+        except (ValueError, RecursionError):
+            return None
+
+    @classmethod
+    def of(cls, document: Any) -> Ingredients | None:
+        """The ingredients in the JSON values that `encode` writes; None for anything else."""
+        try:
+            key_format, rule, version, tools, options, inputs = document
+            if key_format != KEY_FORMAT or not isinstance(rule, str) or type(version) is not int:
+                return None
+            pairs = tuple((name, value) for name, value in tools)
+            given = tuple((name, tuple(digests)) for name, digests in inputs if isinstance(digests, list))
+        except (ValueError, TypeError):
+            return None
+        texts = [text for pair in pairs for text in pair]
+        texts += [text for name, digests in given for text in (name, *digests)]
+        if len(given) != len(inputs) or not all(isinstance(text, str) for text in texts):
+            return None
+        return cls(rule, version, pairs, options, given)
+
     def key(self) -> Key:
         """The key of the result."""
         return Key(hashlib.sha256(self.encode()).hexdigest())

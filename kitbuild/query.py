@@ -44,16 +44,10 @@ def status_of(results: Mapping[Node, Result | None], unknown: Iterable[Node] = (
     status = {}
     for node, result in results.items():
         if result is not None:
-            status[node] = NodeStatus("cached", result.artifact, _content_size(result), result.seconds)
+            status[node] = NodeStatus("cached", result.artifact, result.size(), result.seconds)
         else:
             status[node] = UNKNOWN if node in not_known else NodeStatus("run")
     return status
-
-
-def _content_size(result: Result) -> int:
-    if result.artifact.kind == "blob":
-        return result.artifact.digest.size
-    return sum(blob.size for blob in result.blobs)
 
 
 def edges_of(graph: Graph) -> tuple[Edge, ...]:

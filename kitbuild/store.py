@@ -16,17 +16,23 @@ class Result(NamedTuple):
     """What a key led to: the artifact, the blobs its bytes refer to, and how long it took to make.
 
     `dense`, if given, is the same file told with fewer bytes: the digest of other extents, then of the blobs they
-    slice. Whoever wants the file may take either; the artifact alone counts in keys.
+    slice. Whoever wants the file may take either; the artifact alone counts in keys. A store says of a result that it
+    is `far` if it had to ask elsewhere for it; that is never kept.
     """
 
     artifact: Artifact
     blobs: tuple[Digest, ...] = ()
     seconds: float = 0.0
     dense: tuple[Digest, ...] = ()
+    far: bool = False
 
     def content(self) -> tuple[Digest, ...]:
         """All content the result consists of: the artifact's own bytes and the blobs they refer to."""
         return (self.artifact.digest, *self.blobs)
+
+    def size(self) -> int:
+        """The content in bytes: of a blob its own, of a tree or extents those of the blobs they refer to."""
+        return sum(blob.size for blob in self.blobs) if self.blobs else self.artifact.digest.size
 
     def nearest(self, store: Store) -> tuple[Digest, ...]:
         """What to bring here to write the file: the content, or the dense form if that is nearer."""
@@ -78,7 +84,7 @@ class Store(Protocol):
 class Notes(Protocol):
     """Small local memories that make builds faster or messages better; each may vanish at any time.
 
-    A note is bytes under a name in a space ("stat", "image", "node"); nothing in it is ever part of a key.
+    A note is bytes under a name in a space ("stat", "image", "build"); nothing in it is ever part of a key.
     """
 
     def note(self, space: str, name: str) -> bytes | None:

@@ -11,7 +11,7 @@ from pathlib import Path
 from shlex import quote
 from typing import TYPE_CHECKING, NamedTuple
 
-from kitbuild.cli.configs import DEFAULT_FORMAT, Lowered, add_config_arguments, lowered, output_name
+from kitbuild.cli.configs import DEFAULT_FORMAT, Lowered, add_config_arguments, lowered, output_name, scope_of
 from kitbuild.cli.linuxkit import add_linuxkit_flags, check_linuxkit_flags
 from kitbuild.errors import BuildError, KitbuildError, MissingBlobError, UsageError
 from kitbuild.event import OutputStarted, OutputWritten, Warned
@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 
     from kitbuild.cli.remote import Caches
     from kitbuild.engine import Executor
+    from kitbuild.history import Builds
     from kitbuild.report import Report
     from kitbuild.rule import Artifact
     from kitbuild.store import Notes, Result, Store
@@ -93,6 +94,18 @@ def add(subparsers: _SubParsersAction[ArgumentParser]) -> None:
     )
     parser.add_argument("-q", "--quiet", action="store_true", help="say nothing but errors")
     parser.add_argument("--json", action="store_true", help="report as one JSON object a line, on stdout")
+    parser.add_argument(
+        "--report", type=Path, metavar="FILE", help="write a page (HTML) about the build to FILE"
+    )
+    parser.add_argument(
+        "--record",
+        type=Path,
+        metavar="FILE",
+        help="write what the build was made of to FILE, for `kitbuild why --since`",
+    )
+    parser.add_argument(
+        "--profile", type=Path, metavar="FILE", help="write when what ran to FILE, for Perfetto or Chrome"
+    )
     add_linuxkit_flags(parser)
     parser.set_defaults(run=run)
 
@@ -110,15 +123,18 @@ def run(arguments: Namespace) -> int:
     _check_one_output(target, list(found.graph.outputs))
     kind = "json" if arguments.json else "quiet" if arguments.quiet else "auto"
     stream = sys.stdout if arguments.json else sys.stderr
-    report = open_report(kind, verbosity=arguments.verbose, stream=stream)  # type: ignore[arg-type]
+    report = open_report(
+        kind,  # type: ignore[arg-type]
+        verbosity=arguments.verbose,
+        stream=stream,
+        profile=arguments.profile,
+    )
     for warning in (*warnings, *found.warnings):
         report(Warned(warning))
     from kitbuild.cli.remote import Purpose, caches
 
     try:
-        purpose = Purpose(
-            scope_of(arguments.configs), explains=arguments.require_cached or arguments.verbose > 0
-        )
+        purpose = Purpose(scope_of(arguments), explains=arguments.require_cached or arguments.verbose > 0)
         with found.store.lease(), caches(found.settings, found.store, report, purpose) as using:
             _build(arguments, found, using, target=target, report=report)
     finally:
@@ -191,7 +207,15 @@ def _check_one_output(target: Target, outputs: Sequence[str]) -> None:
 def _build(arguments: Namespace, found: Lowered, using: Caches, *, target: Target, report: Report) -> None:
     from kitbuild.engine import Settings, build
     from kitbuild.export import in_place
+    from kitbuild.history import Builds
 
+    history = Builds(
+        found.store,
+        scope_of(arguments),
+        origins=found.origins,
+        elsewhere=using.elsewhere,
+        always=_wants_record(arguments),
+    )
     paths = {suffix: target.path(suffix) for suffix in found.graph.outputs}
 
     def wanted(suffix: str, artifact: Artifact) -> bool:
@@ -201,40 +225,51 @@ def _build(arguments: Namespace, found: Lowered, using: Caches, *, target: Targe
         settings = Settings(
             found.settings.jobs,
             use_cache=not arguments.no_cache,
-            scope=scope_of(arguments.configs),
             require_cached=arguments.require_cached,
             executor=executor,
             stop=using.stop,
         )
-        return build(found.graph, store, notes=using.notes, report=report, settings=settings, wanted=wanted)
+        return build(found.graph, store, report=report, history=history, settings=settings, wanted=wanted)
 
     store = using.store
     try:
-        results = built(store, using.executor)
-    except (BuildError, MissingBlobError) as error:
-        if not using.remote or not _lost_content(error):
-            raise
-        # What is elsewhere may vanish under a build again and again; what is here does not.
-        report(Warned("the remote cache keeps losing what it had: building without it"))
-        store = found.store
-        results = built(store, None)
-    using.share(found.graph)
+        try:
+            results = built(store, using.executor)
+        except (BuildError, MissingBlobError) as error:
+            if not using.remote or not _lost_content(error):
+                raise
+            # What is elsewhere may vanish under a build again and again; what is here does not.
+            report(Warned("the remote cache keeps losing what it had: building without it"))
+            store = found.store
+            results = built(store, None)
+    finally:
+        # Of a build that failed too: then one wants it most.
+        _write_records(arguments, found, history, store)
+    using.share(history)
     for suffix, path in paths.items():
         _export(results[suffix], path, store=store, notes=found.store, report=report)
+
+
+def _wants_record(arguments: Namespace) -> bool:
+    return arguments.report is not None or arguments.record is not None
+
+
+def _write_records(arguments: Namespace, found: Lowered, history: Builds, store: Store) -> None:
+    """Writes what the user wants to keep of a build, if it came so far that there is anything to tell."""
+    record = history.latest() if _wants_record(arguments) else None
+    if record is None:
+        return
+    from kitbuild.cli.report import write_record, write_report
+
+    if arguments.record is not None:
+        write_record(arguments.record, record)
+    if arguments.report is not None:
+        write_report(arguments.report, record, found, store)
 
 
 def _lost_content(error: BuildError | MissingBlobError) -> bool:
     return isinstance(error, MissingBlobError) or any(
         isinstance(failure, MissingBlobError) for _, failure in error.failures
-    )
-
-
-def scope_of(configs: Sequence[str]) -> str:
-    """What the nodes of a build are remembered under: its configs, without the password a URL may hold."""
-    from kitbuild.config.sources import folder_of, name_of
-
-    return "\0".join(
-        name_of(config) if folder_of(config) is None else str(Path(config).absolute()) for config in configs
     )
 
 

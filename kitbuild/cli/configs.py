@@ -29,7 +29,7 @@ from kitbuild.node import Node
 from kitbuild.registry import formats_named
 from kitbuild.settings import Settings, add_setting_arguments, cache_dir, settings_of
 from kitbuild.suggest import one_of
-from kitbuild.system import MTIME, Format, System, Target
+from kitbuild.system import MTIME, Format, Part, System, Target
 from kitbuild.tree import is_inside
 
 if TYPE_CHECKING:
@@ -39,6 +39,7 @@ if TYPE_CHECKING:
     from kitbuild.config.nodes import Images
     from kitbuild.digest import Digest
     from kitbuild.image import Image, Index, IndexName
+    from kitbuild.record import Origins
     from kitbuild.reference import Reference
     from kitbuild.resolve import Resolver
     from kitbuild.store import Notes
@@ -52,14 +53,17 @@ _KNOWN_ARCHITECTURES = ("amd64", "arm64", "riscv64", "s390x", "ppc64le", "arm", 
 class Lowered(NamedTuple):
     """A config as a graph whose outputs are named by what follows the output name ("-initrd.img").
 
-    `warnings` is what the user should know of the images.
+    `warnings` is what the user should know of the images; `parts` is what the root file system is laid of; `origins`
+    works out what the user gave, for the record of a build.
     """
 
     config: Config
     graph: Graph
     store: DirectoryStore
     settings: Settings
-    warnings: tuple[str, ...] = ()
+    warnings: tuple[str, ...]
+    parts: tuple[Part, ...]
+    origins: Callable[[], Origins]
 
 
 def add_config_arguments(parser: ArgumentParser) -> None:
@@ -137,7 +141,38 @@ def lowered(
         if not isinstance(image, ImageError)
         for warning in image.warnings
     ]
-    return Lowered(config, Graph.of(outputs), store, settings, tuple(warnings))
+
+    def origins() -> Origins:
+        from kitbuild.config.origins import origins_of
+
+        flags = _flags(arguments, settings, platform=platform, formats=formats)
+        return origins_of(config, images, indexes, configs=_names(arguments.configs), flags=flags)
+
+    return Lowered(config, Graph.of(outputs), store, settings, tuple(warnings), system.parts, origins)
+
+
+def _names(configs: Sequence[str]) -> tuple[str, ...]:
+    from kitbuild.config.sources import name_of
+
+    return tuple(map(name_of, configs))
+
+
+def _flags(
+    arguments: Namespace, settings: Settings, *, platform: Platform, formats: Sequence[str]
+) -> dict[str, str]:
+    """What shapes the outputs and is not in a config, by the flag that says it."""
+    flags = {
+        "--arch": platform.architecture,
+        "--format": ",".join(formats),
+        "--compression": settings.compression,
+        "--size": getattr(arguments, "size", None) or "",
+        "--decompress-kernel": "yes" if arguments.decompress_kernel else "",
+        "--linuxkit-compatible": "yes" if settings.linuxkit_compatible else "",
+        "--sbom-output": "" if arguments.no_sbom else arguments.sbom_output,
+        "--name": output_name(arguments),
+    }
+    loaders = {f"--boot-loader {name}": " ".join(source) for name, source in settings.boot_loaders}
+    return {name: value for name, value in {**flags, **loaders}.items() if value}
 
 
 def _check_architecture(formats: Sequence[Format], platform: Platform) -> None:
@@ -198,6 +233,17 @@ def _outputs(formats: Sequence[Format], system: System) -> dict[str, Node]:
                 )
             writers.setdefault(suffix, output_format.name)
     return outputs
+
+
+def scope_of(arguments: Namespace) -> str:
+    """What builds are remembered under: the configs, without the password a URL may hold, and the architecture."""
+    from kitbuild.config.sources import folder_of, name_of
+
+    configs = (
+        name_of(config) if folder_of(config) is None else str(Path(config).absolute())
+        for config in arguments.configs
+    )
+    return "\0".join((*configs, platform_of(arguments).architecture))
 
 
 def output_name(arguments: Namespace) -> str:

@@ -22,7 +22,29 @@ from kitbuild.cli.flags import Parser
 from kitbuild.cli.linuxkit import rewritten
 
 # A module of this package each, imported only when it is asked for: imports are most of a build with nothing to do.
-_COMMANDS = ("build", "graph", "cache", "formats", "schema", "worker", "version")
+_COMMANDS = (
+    "build",
+    "graph",
+    "why",
+    "history",
+    "diff",
+    "ls",
+    "cat",
+    "extract",
+    "lock",
+    "update",
+    "vendor",
+    "watch",
+    "init",
+    "doctor",
+    "cache",
+    "formats",
+    "schema",
+    "worker",
+    "completion",
+    "help",
+    "version",
+)
 
 _INTERRUPTED = 130
 # Ctrl-C, `kill`, and a terminal that is closed.

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import os
 import re
 import time
@@ -24,7 +23,8 @@ if TYPE_CHECKING:
     from kitbuild.cache.uploads import LocalStore
     from kitbuild.engine import Executor
     from kitbuild.event import Reporter
-    from kitbuild.graph import Graph
+    from kitbuild.history import Builds
+    from kitbuild.record import Record
     from kitbuild.settings import Settings
     from kitbuild.store import Notes, Store
 
@@ -35,16 +35,17 @@ _MOST_SECRET_BYTES = 1 << 16
 
 
 class Caches(NamedTuple):
-    """What a build works with: where results come from, where heavy nodes run if not here, and what is remembered.
+    """What a build works with: where results come from, and where heavy nodes run if not here.
 
-    `share` is told the graph of a build that came to its end; `stop` ends what runs may wait for elsewhere; `remote`
-    is true if the store has content elsewhere.
+    `elsewhere` gives the record of the last build of these configs on another machine; `share` is called after a
+    build that came to its end; `stop` ends what runs may wait for elsewhere; `remote` is true if the
+    store has content elsewhere.
     """
 
     store: Store
-    notes: Notes
     executor: Executor | None = None
-    share: Callable[[Graph], None] = lambda graph: None
+    elsewhere: Callable[[], Record | None] = lambda: None
+    share: Callable[[Builds], None] = lambda builds: None
     stop: Callable[[], None] = lambda: None
     remote: bool = False
 
@@ -116,17 +117,17 @@ def _caches(
     report: Reporter,
 ) -> Caches:
     executor = _executor(settings, store, report) if settings.executor not in ("", NOWHERE) else None
-    notes: Notes = store
     if executor is not None:
         closing.callback(executor.close)
-    if purpose.explains and remote is not None:
-        from kitbuild.cache.shared_notes import SharedNotes
 
-        notes = SharedNotes(store, remote, purpose.scope)
+    def elsewhere() -> Record | None:
+        from kitbuild.cache.shared_record import published
 
-    def share(graph: Graph) -> None:
+        return published(remote, purpose.scope) if purpose.explains and remote is not None else None
+
+    def share(builds: Builds) -> None:
         if settings.remote_cache_write and remote is not None:
-            _share(graph, store, remote, purpose.scope)
+            _share(builds, remote, store, purpose.scope)
 
     def stop() -> None:
         if remote is not None:
@@ -134,7 +135,7 @@ def _caches(
         if executor is not None:
             executor.stop()
 
-    return Caches(store, notes, executor, share, stop, remote is not None)
+    return Caches(store, executor, elsewhere, share, stop, remote is not None)
 
 
 def _finished(store: TieredStore, place: str) -> RemoteUsed:
@@ -243,16 +244,15 @@ def _tell_refused(remote: SignedRemote, place: str, warn: Callable[[str], None])
         )
 
 
-def _share(graph: Graph, store: LocalStore, remote: Remote, scope: str) -> None:
+def _share(builds: Builds, remote: Remote, notes: Notes, scope: str) -> None:
     """Lets other machines know what the nodes are made of, unless that is what was told last time."""
-    from kitbuild.cache.shared_notes import publish
-    from kitbuild.lookup import made_of
+    from kitbuild.cache.shared_record import publish
 
-    nodes = {name: ingredients.encode() for name, ingredients in made_of(graph, store).items()}
-    whole = hashlib.sha256(b"\0".join(nodes.values())).digest()
-    if store.note("shared", scope) != whole:
-        publish(remote, scope, nodes)
-        store.keep("shared", scope, whole)
+    state = builds.state().encode("ascii")
+    record = builds.latest() if notes.note("shared", scope) != state else None
+    if record is not None:
+        publish(remote, scope, record)
+        notes.keep("shared", scope, state)
 
 
 def _executor(settings: Settings, store: Store, report: Reporter) -> ReapiExecutor:

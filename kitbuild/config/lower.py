@@ -14,6 +14,7 @@ from kitbuild.config.model import Config, Container, ContainerOptions, File, Pla
 from kitbuild.config.nodes import SourceNodes, Sources
 from kitbuild.config.resources import as_linuxkit_reads
 from kitbuild.config.runtime import container_spec
+from kitbuild.config.sections import section_names
 from kitbuild.config.volumes import index_name_of
 from kitbuild.errors import ConfigError, ConfigErrors, ImageError
 from kitbuild.image import Descriptor, ImageConfig
@@ -91,7 +92,7 @@ class _Lowering:
         self._bill = bill
         self._linuxkit_compatible = linuxkit_compatible
         self._nodes = SourceNodes(sources)
-        self._names: dict[str, int] = {}
+        self._names = section_names(config)
         self._ids = ids_of(config.containers)
         # The statements to join, with where their images went and what they are called, in LinuxKit's order.
         self._statements: list[tuple[str, str, Node]] = []
@@ -146,11 +147,6 @@ class _Lowering:
         given = {name: tuple(nodes) for name, nodes in inputs.items() if nodes}
         return Node(f"{section}: {what}" if what else section, rule, options, given, section)
 
-    def _unique(self, name: str) -> str:
-        """The name, with a number from the second time on: names stay when entries are put before."""
-        self._names[name] = self._names.get(name, 0) + 1
-        return name if self._names[name] == 1 else f"{name} #{self._names[name]}"
-
     def _kernel(self) -> Iterator[Part]:
         settings = self._config.kernel
         if settings is None:
@@ -171,7 +167,7 @@ class _Lowering:
     def _init(self) -> Iterator[Part]:
         roots = []
         for number, image in enumerate(self._config.init):
-            section = self._unique(f"init {image.image_text}")
+            section = self._names.init[number]
             inputs = {"image": self._unpacked(image.reference, "")}
             roots.append(self._node(section, "root", init.RULE, NoOptions(), inputs=inputs))
             yield Part(section, roots[-1], str(image.reference), f"init[{number}]")
@@ -181,7 +177,7 @@ class _Lowering:
 
     def _volumes(self) -> Iterator[Part]:
         for number, entry in enumerate(self._config.volumes):
-            section = self._unique(f"volumes {entry.name}")
+            section = self._names.volumes[number]
             folder = f"containers/volumes/{entry.name}"
             options = volume.VolumeOptions(folder)
             location = f"volume[{number}]"
@@ -199,9 +195,9 @@ class _Lowering:
         errors: list[ConfigError] = []
         roots: dict[Reference, str] = {}
         volumes = self._config.volumes_by_name()
-        for entry in self._config.containers:
+        for section, entry in zip(self._names.containers, self._config.containers, strict=True):
             try:
-                parts.append(self._container(entry, volumes, roots))
+                parts.append(self._container(section, entry, volumes, roots=roots))
             except ConfigErrors as found:
                 errors += found.errors
         if errors:
@@ -209,7 +205,7 @@ class _Lowering:
         return parts
 
     def _container(
-        self, entry: Container, volumes: Mapping[str, Volume], roots: dict[Reference, str]
+        self, section: str, entry: Container, volumes: Mapping[str, Volume], *, roots: dict[Reference, str]
     ) -> Part:
         spec = container_spec(
             entry,
@@ -225,7 +221,6 @@ class _Lowering:
         )
         # LinuxKit unpacks an image once; every later container of it mounts the first one's root.
         images = self._unpacked(entry.reference, root) if root == own_root else []
-        section = self._unique(f"{entry.section} {entry.name}")
         bundle = self._node(section, "bundle", container.RULE, options, inputs={"image": images})
         return Part(section, bundle, str(entry.reference), f"{entry.section}[{entry.position}]")
 

@@ -60,6 +60,33 @@ class Document:
             holder, node = found
         return self.at((holder if key else node).start_mark)
 
+    def lines(self, path: Path = ()) -> dict[str, int]:
+        """The line of everything inside the value at `path`, by the way there: `command[2]`, `env`, `image`."""
+        top = self._root
+        for step in path:
+            found = _inside(top, step)
+            if found is None:
+                return {}
+            top = found[1]
+        lines: dict[str, int] = {}
+        stack = [("", top)]
+        while stack:
+            name, node = stack.pop()
+            if len(lines) >= _MAX_VALUES:
+                break
+            if type(node) is MappingNode:
+                inner = [
+                    (f"{name}.{key.value}" if name else str(key.value), key, value)
+                    for key, value in node.value
+                ]
+            elif type(node) is ScalarNode:
+                continue
+            else:
+                inner = [(f"{name}[{number}]", value, value) for number, value in enumerate(node.value)]
+            lines.update((inside, key.start_mark.line + 1) for inside, key, _ in inner)
+            stack += ((inside, value) for inside, _, value in inner)
+        return lines
+
     def at(self, mark: Any) -> Where:
         """The place of one of libyaml's marks, which count from 0."""
         if self._lines is None:

@@ -10,6 +10,7 @@ nothing left to print.
 from __future__ import annotations
 
 import os
+from pathlib import Path
 from typing import Literal, Protocol, TextIO
 
 from kitbuild.event import Event
@@ -27,7 +28,7 @@ class Report(Protocol):
         """Ends the report, whether the build came to its end or not; it takes no more events."""
 
 
-def open_report(kind: ReportKind, *, verbosity: int, stream: TextIO) -> Report:
+def open_report(kind: ReportKind, *, verbosity: int, stream: TextIO, profile: Path | None = None) -> Report:
     """A report of this kind onto `stream`.
 
     `auto` is `console` on a terminal and `lines` everywhere else, and where CI is set. `verbosity` is 0 for

@@ -69,7 +69,7 @@ class ConsoleReport(LinesReport):
         match event:
             case BuildStarted(nodes):
                 self._progress = _Progress(nodes)
-            case NodeCached(node, _) | NodeFailed(node, _) | NodeFinished(node, _, _):
+            case NodeCached(node) | NodeFailed(node) | NodeFinished(node):
                 self._progress = self._progress.ended(node)
             case NodeStarted(node, _):
                 self._progress = self._progress.started(node, time.monotonic())

@@ -3,7 +3,7 @@
 Every object has `event`; the other fields, all always there unless marked so:
 
     build-started    nodes
-    node-cached      node section artifact                 artifact: {kind, digest, size in bytes}
+    node-cached      node section artifact far             artifact: {kind, digest, size}; far: not here
     node-started     node section rule why                 why: list of sentences
     node-finished    node section artifact seconds
     node-failed      node section message where hint       where: {file, line, column} or null; hint: or null
@@ -68,8 +68,8 @@ def facts_of(event: Event) -> dict[str, Any]:
     match event:
         case BuildStarted() | BuildFinished() | FetchStarted() | RemoteUsed():
             return {"event": _NAMES[type(event)], **event._asdict()}
-        case NodeCached(node, artifact):
-            return {"event": "node-cached", **_node(node), "artifact": _artifact(artifact)}
+        case NodeCached(node, artifact, far):
+            return {"event": "node-cached", **_node(node), "artifact": _artifact(artifact), "far": far}
         case NodeStarted(node, why):
             return {"event": "node-started", **_node(node), "rule": node.rule.name, "why": list(why)}
         case NodeFinished(node, artifact, seconds):

@@ -86,7 +86,7 @@ def text_of(event: Event, *, verbosity: int, color: bool) -> str | None:
             return _remote(event)
         case _ if verbosity < 1:
             return None
-        case NodeCached(node, _):
+        case NodeCached(node):
             return f"{painted('cached:', '32', color=color)} {printable(node.name)}"
         case NodeStarted(node, why):
             return f"{painted('run:', '33', color=color)} {printable(f'{node.name}: ' + '; '.join(why))}"

@@ -77,7 +77,7 @@ class Lab(NamedTuple):
             if isinstance(event, NodeStarted):
                 ran.append(event.node.rule.name)
 
-        result = build(graph, self.store, notes=self.store, report=report)[name]
+        result = build(graph, self.store, report=report)[name]
         with StoreWork(options=None, inputs={}, store=self.store) as work:
             return work.tree(result.artifact), ran
 

@@ -16,6 +16,7 @@ from kitbuild.engine import Settings, build
 from kitbuild.event import Event, Reporter
 from kitbuild.extents import Slice
 from kitbuild.graph import Graph
+from kitbuild.history import Builds
 from kitbuild.node import Node
 from kitbuild.rule import Artifact, ArtifactKind, Input, Rule, Value, Work
 from kitbuild.store import Notes, Result, Store
@@ -105,7 +106,7 @@ def built(
     return build(
         Graph.of(outputs),
         store,
-        notes=store,
+        history=Builds(store, ""),
         report=reporter(report),
         settings=settings or Settings(jobs, use_cache=use_cache),
         wanted=wanted,

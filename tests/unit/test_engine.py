@@ -16,6 +16,7 @@ from kitbuild.errors import BuildError, MissingBlobError, RuleError, StoreError
 from kitbuild.event import BuildFinished, Event, NodeFinished, NodeStarted, Warned
 from kitbuild.extents import Extents, Slice
 from kitbuild.graph import Graph
+from kitbuild.history import Builds
 from kitbuild.lookup import status
 from kitbuild.node import Key, Node
 from kitbuild.rule import Artifact, Work
@@ -729,7 +730,7 @@ def reasons_of(store: MemoryStore, text: str, *, scope: str = "") -> list[tuple[
     """Builds one node with a text and gives why it ran, if it did."""
     events: list[Event] = []
     graph = Graph.of({"out": node("top", text=text)})
-    build(graph, store, notes=store, report=reporter(events.append), settings=Settings(1, scope=scope))
+    build(graph, store, history=Builds(store, scope), report=reporter(events.append), settings=Settings(1))
     return [event.why for event in events if isinstance(event, NodeStarted)]
 
 
@@ -781,10 +782,10 @@ def test_what_failed_is_not_remembered_as_made(store: MemoryStore) -> None:
 def test_defaults_build_everything_that_is_wanted(store: MemoryStore) -> None:
     outputs = {"out": node("top", text="a")}
     graph = Graph.of(outputs)
-    build(graph, store, notes=store, report=lambda event: None)
+    build(graph, store, report=lambda event: None)
     lose(store, b"a")
 
-    results = build(graph, store, notes=store, report=lambda event: None)
+    results = build(graph, store, report=lambda event: None)
 
     assert content_of(results["out"], store) == b"a"
 

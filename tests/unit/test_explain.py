@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from kitbuild.explain import decode, reasons
+from kitbuild.explain import reasons
 from kitbuild.node import KEY_FORMAT, Ingredients
 
 ONE, TWO, THREE = (digit * 64 for digit in "123")
@@ -315,17 +315,17 @@ def encoded(*fields: Any) -> bytes:
     ],
 )
 def test_malformed_note_is_no_ingredients(content: bytes) -> None:
-    assert decode(content) is None
+    assert Ingredients.decode(content) is None
 
 
 @given(st.binary(max_size=60))
 def test_any_bytes_are_read_without_an_error(content: bytes) -> None:
-    assert decode(content) is None
+    assert Ingredients.decode(content) is None
 
 
 @given(JSON)
 def test_any_json_is_read_without_an_error(document: Any) -> None:
-    found = decode(json.dumps([KEY_FORMAT, "rule", 1, document, {}, document]).encode())
+    found = Ingredients.decode(json.dumps([KEY_FORMAT, "rule", 1, document, {}, document]).encode())
 
     assert found is None or reasons(found, made()) != ()
 

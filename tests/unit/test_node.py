@@ -8,7 +8,6 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from kitbuild.digest import Digest
-from kitbuild.explain import decode
 from kitbuild.node import KEY_FORMAT, Ingredients, Key, Node, ingredients_of, plain
 from kitbuild.rule import Artifact, ArtifactKind, Input, NoOptions, Rule, Value, Work
 
@@ -179,7 +178,7 @@ INPUT_PAIRS = st.lists(
 
 @given(st.builds(Ingredients, st.text(max_size=8), st.integers(), PAIRS, JSON, INPUT_PAIRS))
 def test_encoded_ingredients_read_back(ingredients: Ingredients) -> None:
-    decoded = decode(ingredients.encode())
+    decoded = Ingredients.decode(ingredients.encode())
 
     assert ingredients == decoded
     assert decoded is not None

@@ -45,7 +45,6 @@ class System:
         results = build(
             Graph.of({**nodes, "initrd": initrd(system)}),
             self.bench.store,
-            notes=self.bench.store,
             report=lambda event: None,
         )
         self.parts: dict[str, Artifact] = {name: results[name].artifact for name in nodes}

@@ -8,7 +8,8 @@ from pathlib import Path
 import pytest
 
 from kitbuild.cli import build
-from kitbuild.cli.build import Target, check_folder, scope_of, target_of
+from kitbuild.cli.build import Target, check_folder, target_of
+from kitbuild.cli.configs import scope_of
 from kitbuild.errors import UsageError
 
 
@@ -46,9 +47,9 @@ def test_what_a_build_is_remembered_under_holds_no_password(
 ) -> None:
     monkeypatch.chdir(tmp_path)
 
-    scope = scope_of(["a.yml", "https://me:secret@example.com/b.yml"])
+    scope = scope_of(parsed("--arch", "arm64", "a.yml", "https://me:secret@example.com/b.yml"))
 
-    assert scope == f"{tmp_path / 'a.yml'}\0https://example.com/b.yml"
+    assert scope == f"{tmp_path / 'a.yml'}\0https://example.com/b.yml\0arm64"
 
 
 def test_path_of_an_output_is_the_name_and_what_follows_it() -> None:

@@ -85,8 +85,6 @@ def test_without_a_remote_cache_the_local_one_is_all(tmp_path: Path) -> None:
 
     using.store.record(KEY, RESULT)
     assert local.results([KEY]) == [RESULT]
-    using.notes.keep("stat", "name", b"note")
-    assert local.note("stat", "name") == b"note"
     assert using.executor is None
     assert events == []
 
@@ -101,7 +99,7 @@ def test_what_was_taken_on_nobodys_word_is_found_here_unless_keys_are_trusted(
     FolderRemote(there).keep(KEY, Record(RESULT))
     report = reporter(lambda event: None)
     with caches(Settings(remote_cache=f"file://{there}"), local, report, Purpose()) as using:
-        assert using.store.results([KEY]) == [RESULT]
+        assert using.store.results([KEY]) == [RESULT._replace(far=True)]
 
     with caches(Settings(trusted_keys=trusted), local, report, Purpose()) as using:
         found = using.store.results([KEY])

@@ -31,7 +31,9 @@ def told(*happened: Event) -> list[dict[str, Any]]:
     [
         pytest.param(events.STARTED, {"event": "build-started", "nodes": 2}, id="start"),
         pytest.param(
-            events.CACHED, {"event": "node-cached", **IMAGE, "artifact": ARTIFACT}, id="cached node"
+            events.CACHED,
+            {"event": "node-cached", **IMAGE, "artifact": ARTIFACT, "far": False},
+            id="cached node",
         ),
         pytest.param(
             events.RUN,
