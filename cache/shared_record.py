@@ -16,14 +16,19 @@ from kitbuild.cache.remote import Remote
 from kitbuild.digest import Digest
 from kitbuild.errors import StoreError
 from kitbuild.node import Key
-from kitbuild.record import MAX_BYTES, Record
+from kitbuild.record import Record
 from kitbuild.rule import Artifact
 from kitbuild.store import Result
+
+# The record of some forty thousand nodes; what is larger is neither put there nor taken from there.
+_MOST_BYTES = 1 << 23
 
 
 def publish(remote: Remote, scope: str, record: Record) -> None:
     """Keeps the record of a build for other machines; `scope` is the paths of its configs, zero bytes between."""
     content = record.encode()
+    if len(content) > _MOST_BYTES:
+        return
     digest = Digest.of(content)
     # What only explains is not worth a word when it cannot be kept.
     with suppress(StoreError):
@@ -35,7 +40,7 @@ def published(remote: Remote, scope: str) -> Record | None:
     """The record that was kept last for configs of these names, None if there is none that can be read."""
     with suppress(StoreError, ValueError):
         found = remote.record(_key(scope))
-        if found is not None and found.result.artifact.digest.size <= MAX_BYTES:
+        if found is not None and found.result.artifact.digest.size <= _MOST_BYTES:
             return Record.decode(b"".join(remote.get(found.result.artifact.digest)))
     return None
 

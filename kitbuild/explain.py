@@ -1,98 +1,23 @@
-"""Why a node is not cached: what it was made of last time and what it would be made of now, compared."""
+"""Explain: what differs between two JSON values, and how to say it in a few words."""
 
 from __future__ import annotations
 
 import json
 from collections.abc import Iterator, Mapping, Sequence
-from types import MappingProxyType
 from typing import Any
 
-from kitbuild.node import Ingredients
-
-# A reader takes in a handful of reasons; one changed image can bring hundreds.
-_MOST_REASONS = 8
 # A text longer than this is shown around its first difference; about half a terminal line.
 _LONGEST_TEXT = 48
 # Enough of a digest to tell two apart at sight.
 _DIGEST_DIGITS = 8
 
 
-# For every input the names of the nodes that give it, in the order of the ingredients.
-Sources = Mapping[str, Sequence[str]]
-
-
-def reasons(
-    before: Ingredients | None, now: Ingredients, sources: Sources = MappingProxyType({})
-) -> tuple[str, ...]:
-    """Why a node with ingredients `now` has no result, as short sentences; at least one.
-
-    `before` is what the node of the same name was made of last time, None if nobody remembers. With `sources` inputs
-    are called by the names of the nodes they come from.
-    """
-    if before is None:
-        return ("never built before",)
-    if before.rule != now.rule:
-        return (f"rule changed ({before.rule} -> {now.rule})",)
-    found = [*_rule(before, now), *_tools(before, now), *_options(before, now)]
-    found += _inputs(before, now, sources)
-    if not found:
-        return ("its result is no longer in the cache",)
-    more = len(found) - _MOST_REASONS
-    if more > 0:
-        return (*found[:_MOST_REASONS], f"{more} more change{'s' if more > 1 else ''}")
-    return tuple(found)
-
-
-def _rule(before: Ingredients, now: Ingredients) -> Iterator[str]:
-    if before.version != now.version:
-        yield f"rule {now.rule} changed (version {before.version} -> {now.version})"
-
-
-def _tools(before: Ingredients, now: Ingredients) -> Iterator[str]:
-    old, new = dict(before.tools), dict(now.tools)
-    for tool in _names(old, new):
-        if tool not in old:
-            yield f"{tool} is used now ({new[tool]})"
-        elif tool not in new:
-            yield f"{tool} is no longer used (was {old[tool]})"
-        elif old[tool] != new[tool]:
-            yield f"{tool} changed ({old[tool]} -> {new[tool]})"
-
-
-def _options(before: Ingredients, now: Ingredients) -> Iterator[str]:
-    for path, old, new in _differences("", before.options, now.options):
-        yield f"{f'option `{path}`' if path else 'the options'} {_change(old, new)}"
-
-
-def _inputs(before: Ingredients, now: Ingredients, sources: Sources) -> Iterator[str]:
-    old, new = dict(before.inputs), dict(now.inputs)
-    for name in _names(old, new):
-        given, wanted = old.get(name, ()), new.get(name, ())
-        if len(given) == len(wanted) == 1 and given != wanted:
-            called = _called(name, sources.get(name, ()), position=0)
-            yield f"{called} changed ({_digest(given[0])} -> {_digest(wanted[0])})"
-            continue
-        for position, left, right in _item_differences(given, wanted):
-            path = f"{name}[{position}]"
-            if right is _ABSENT:
-                yield f"input `{path}` was removed (was {_digest(left)})"
-                continue
-            called = _called(path, sources.get(name, ()), position=position)
-            if left is _ABSENT:
-                yield f"{called} was added ({_digest(right)})"
-            else:
-                yield f"{called} changed ({_digest(left)} -> {_digest(right)})"
-
-
-def _called(path: str, nodes: Sequence[str], *, position: int) -> str:
-    return f"`{nodes[position]}`" if position < len(nodes) else f"input `{path}`"
-
-
 def _names(old: Mapping[str, Any], new: Mapping[str, Any]) -> list[str]:
     return sorted(old.keys() | new.keys())
 
 
-def _digest(text: str) -> str:
+def short_digest(text: str) -> str:
+    """The digest in an input of ingredients ("tree:ab12..."), short: `sha256:ab12cd34`."""
     kind, _, digits = text.rpartition(":")
     algorithm = "sha256" if kind in ("blob", "tree", "extents") else kind
     return f"{algorithm}:{digits[:_DIGEST_DIGITS]}"
@@ -100,16 +25,24 @@ def _digest(text: str) -> str:
 
 # -- differences of two JSON values: (path, value before, value now)
 
-_Difference = tuple[str, Any, Any]
+Difference = tuple[str, Any, Any]
 # Stands for the value of a field or item that one side does not have; None is a value of its own.
-_ABSENT: Any = object()
+ABSENT: Any = object()
 
 
-def _differences(path: str, old: Any, new: Any) -> Iterator[_Difference]:
+def differences(path: str, old: Any, new: Any) -> list[Difference]:
+    """Every difference of two JSON values, by the way there; `path` is the way to them."""
+    try:
+        return list(_differences(path, old, new))
+    except RecursionError:  # nested hundreds deep, which nothing of ours is
+        return [(path, old, new)]
+
+
+def _differences(path: str, old: Any, new: Any) -> Iterator[Difference]:
     if isinstance(old, dict) and isinstance(new, dict) and not (_is_bytes(old) or _is_bytes(new)):
         for name in _names(old, new):
             inner = f"{path}.{name}" if path else name
-            yield from _differences(inner, old.get(name, _ABSENT), new.get(name, _ABSENT))
+            yield from _differences(inner, old.get(name, ABSENT), new.get(name, ABSENT))
     elif isinstance(old, list) and isinstance(new, list):
         for position, left, right in _item_differences(old, new):
             yield from _differences(f"{path}[{position}]", left, right)
@@ -136,20 +69,21 @@ def _item_differences(old: Sequence[Any], new: Sequence[Any]) -> Iterator[tuple[
         same_end += 1
     old_end, new_end = len(old) - same_end, len(new) - same_end
     for position in range(start, max(old_end, new_end)):
-        left = old[position] if position < old_end else _ABSENT
-        right = new[position] if position < new_end else _ABSENT
-        if left is _ABSENT or right is _ABSENT or not _same(left, right):
+        left = old[position] if position < old_end else ABSENT
+        right = new[position] if position < new_end else ABSENT
+        if left is ABSENT or right is ABSENT or not _same(left, right):
             yield position, left, right
 
 
 # -- a difference in words
 
 
-def _change(old: Any, new: Any) -> str:
-    if old is _ABSENT:
-        return f"was added ({_shown(new)})"
-    if new is _ABSENT:
-        return f"was removed (was {_shown(old)})"
+def in_words(old: Any, new: Any) -> str:
+    """What happened to a value: `changed from "a" to "b"`, `was added ("a")`; either may be ABSENT."""
+    if old is ABSENT:
+        return f"was added ({shown(new)})"
+    if new is ABSENT:
+        return f"was removed (was {shown(old)})"
     if _is_bytes(old) and _is_bytes(new):
         left, right = _length(old), _length(new)
         return (
@@ -160,22 +94,22 @@ def _change(old: Any, new: Any) -> str:
     if isinstance(old, str) and isinstance(new, str):
         left_shown, right_shown = _around_difference(old, new)
         return f"changed from {left_shown} to {right_shown}"
-    return f"changed from {_shown(old)} to {_shown(new)}"
+    return f"changed from {shown(old)} to {shown(new)}"
 
 
 def _changed_line(old: str, new: str) -> str:
     before, now = old.split("\n"), new.split("\n")
-    differences = list(_item_differences(before, now))
-    position, left, right = differences[0]
+    found = list(_item_differences(before, now))
+    position, left, right = found[0]
     line = f"line {position + 1}"
-    if left is _ABSENT:
-        text = f"changed: {line} was added ({_shown(right)})"
-    elif right is _ABSENT:
-        text = f"changed: {line} was removed (was {_shown(left)})"
+    if left is ABSENT:
+        text = f"changed: {line} was added ({shown(right)})"
+    elif right is ABSENT:
+        text = f"changed: {line} was removed (was {shown(left)})"
     else:
         left_shown, right_shown = _around_difference(left, right)
         text = f"changed: {line} from {left_shown} to {right_shown}"
-    more = len(differences) - 1
+    more = len(found) - 1
     return f"{text} and {more} more line{'s' if more > 1 else ''}" if more else text
 
 
@@ -194,14 +128,17 @@ def _quoted(text: str, start: int = 0) -> str:
     return json.dumps(f"{before}{part}{after}", ensure_ascii=False)
 
 
-def _shown(value: Any) -> str:
+def shown(value: Any) -> str:
+    """A JSON value for people, cut if it is long."""
     if isinstance(value, str):
         return _quoted(value)
     if _is_bytes(value):
         return f"{_length(value)} bytes"
-    if isinstance(value, (list, dict)) and len(text := json.dumps(value, ensure_ascii=False)) > _LONGEST_TEXT:
-        return f"{text[:_LONGEST_TEXT]}..."
-    return json.dumps(value, ensure_ascii=False)
+    try:
+        text = json.dumps(value, ensure_ascii=False)
+    except RecursionError:
+        return "..."
+    return f"{text[:_LONGEST_TEXT]}..." if len(text) > _LONGEST_TEXT else text
 
 
 def _is_bytes(value: Any) -> bool:

@@ -11,7 +11,7 @@ from kitbuild import __version__
 from kitbuild.errors import KitbuildError
 from kitbuild.graph import Graph
 from kitbuild.node import Ingredients, Key, Node
-from kitbuild.record import Fate, NodeRecord, Record
+from kitbuild.record import Fate, NodeRecord, Record, without_passwords
 from kitbuild.store import Result
 
 
@@ -35,7 +35,7 @@ class Journal:
 
     def warned(self, node: Node, message: str) -> None:
         """A node said something."""
-        self._log.setdefault(node, []).append(message)
+        self._log.setdefault(node, []).append(without_passwords(message))
 
     def record(self, graph: Graph, outcome: Outcome) -> Record:
         """The record of the whole build."""
@@ -53,7 +53,7 @@ class Journal:
         ingredients, _ = outcome.looked_up.get(node, (None, None))
         log = [*self._log.get(node, ())]
         if node in outcome.failures:
-            log.append(outcome.failures[node].message)
+            log.append(without_passwords(outcome.failures[node].message))
         return NodeRecord(
             node.rule.name,
             node.section,
@@ -88,7 +88,12 @@ class Outcome(NamedTuple):
 
     def state(self) -> str:
         """Equal for builds whose nodes have equal names and keys."""
+        # Nodes are looked up in the order in which others happen to end.
         keys = "".join(
-            f"{node.name}\0{key.hex}\0" for node, (_, key) in self.looked_up.items() if node in self.results
+            sorted(
+                f"{node.name}\0{key.hex}\0"
+                for node, (_, key) in self.looked_up.items()
+                if node in self.results
+            )
         )
         return hashlib.sha256(keys.encode("utf-8", "surrogateescape")).hexdigest()

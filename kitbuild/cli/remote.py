@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
 from kitbuild.errors import UsageError
-from kitbuild.event import RemoteUsed, Warned
+from kitbuild.event import Downloaded, KeepStarted, RemoteUsed, Warned
 from kitbuild.setting_values import NOWHERE, SECRET_KEY
 
 if TYPE_CHECKING:
@@ -94,6 +94,7 @@ def caches(settings: Settings, local: DirectoryStore, report: Reporter, purpose:
             warn=lambda message: report(Warned(message)),
             name=place,
             taken=_looking(settings, local) if purpose.complete else _taken_apart(settings, local),
+            progress=lambda size: report(Downloaded(size)),
         )
         closing.callback(store.close)
         try:
@@ -102,9 +103,9 @@ def caches(settings: Settings, local: DirectoryStore, report: Reporter, purpose:
             raise
         except BaseException:
             # What was built before something failed is worth keeping all the same.
-            report(_finished(store, place))
+            _finish(store, place, report)
             raise
-        report(_finished(store, place))
+        _finish(store, place, report)
 
 
 def _caches(
@@ -138,22 +139,26 @@ def _caches(
     return Caches(store, executor, elsewhere, share, stop, remote is not None)
 
 
-def _finished(store: TieredStore, place: str) -> RemoteUsed:
-    """Waits until everything is kept elsewhere, or given up."""
+def _finish(store: TieredStore, place: str, report: Reporter) -> None:
+    """Waits until everything is kept elsewhere, or given up, and tells what the remote cache was used for."""
     started = time.monotonic()
+    if pending := store.pending():
+        report(KeepStarted(place, pending))
     left = store.finish()
     traffic = store.traffic()
-    return RemoteUsed(
-        place,
-        asked=traffic.asked,
-        results=traffic.results,
-        blobs=traffic.blobs,
-        bytes=traffic.bytes,
-        kept_results=traffic.kept_results,
-        kept_blobs=traffic.kept_blobs,
-        kept_bytes=traffic.kept_bytes,
-        left=left,
-        seconds=time.monotonic() - started,
+    report(
+        RemoteUsed(
+            place,
+            asked=traffic.asked,
+            results=traffic.results,
+            blobs=traffic.blobs,
+            bytes=traffic.bytes,
+            kept_results=traffic.kept_results,
+            kept_blobs=traffic.kept_blobs,
+            kept_bytes=traffic.kept_bytes,
+            left=left,
+            seconds=time.monotonic() - started,
+        )
     )
 
 
@@ -253,6 +258,22 @@ def _share(builds: Builds, remote: Remote, notes: Notes, scope: str) -> None:
     if record is not None:
         publish(remote, scope, record)
         notes.keep("shared", scope, state)
+
+
+def recorded_elsewhere(settings: Settings, scope: str, report: Reporter) -> Record | None:
+    """The record of the last build of a scope that the remote cache has; raises UsageError if none is named."""
+    url = settings.remote_cache
+    if url in ("", NOWHERE):
+        raise UsageError(
+            "expected a remote cache to find a build in, got none",
+            hint="name it with `--remote-cache URL` or KITBUILD_REMOTE_CACHE",
+        )
+    from kitbuild.cache.shared_record import published
+
+    settings = settings._replace(remote_cache_write=False)
+    with ExitStack() as closing:
+        remote = _remote(url, settings, closing=closing, warn=lambda message: report(Warned(message)))
+        return published(remote, scope)
 
 
 def _executor(settings: Settings, store: Store, report: Reporter) -> ReapiExecutor:

@@ -12,7 +12,7 @@ from kitbuild.config.sections import section_names
 from kitbuild.config.volumes import index_names_of
 from kitbuild.errors import ImageError
 from kitbuild.image import Image, Index, IndexName
-from kitbuild.record import ImageOrigin, Origin, Origins
+from kitbuild.record import ImageOrigin, Origin, Origins, without_passwords
 
 # A longer text is told apart by its hash; what is in it shows in the node that it goes into.
 _LONGEST_TEXT = 1 << 12
@@ -32,7 +32,7 @@ def origins_of(
         configs,
         dict(_places(config)),
         {str(reference): _image_origin(answer) for reference, answer in answers.items()},
-        flags,
+        {name: without_passwords(value) for name, value in flags.items()},
     )
 
 
@@ -46,15 +46,23 @@ def _places(config: Config) -> Iterator[tuple[str, Origin]]:
         yield section, _origin(volume.place)
     for section, container in zip(names.containers, config.containers, strict=True):
         yield section, _origin(container.place)
-    if config.files:
-        yield "files", _files(config)
-    for file in reversed(config.files):
-        if file.source:
-            yield f"files: {file.source}", _origin(file.place)
+    yield from _file_places(config)
     for reference, place in references_of(config).items():
         yield f"image {reference}", _origin(place)
     for name, place in index_names_of(config).items():
         yield f"image {name.reference}", _origin(place)
+
+
+def _file_places(config: Config) -> Iterator[tuple[str, Origin]]:
+    if config.files:
+        yield "files", _files(config)
+    for number, file in enumerate(config.files):
+        # The lines of all others are with `files` itself.
+        if file.place.document is not config.files[0].place.document:
+            yield f"files[{number}]", _origin(file.place)._replace(value=None)
+    for file in reversed(config.files):
+        if file.source:
+            yield f"files: {file.source}", _origin(file.place)
 
 
 def _files(config: Config) -> Origin:
@@ -95,8 +103,9 @@ def _short(value: Any) -> Any:
 
 def _image_origin(answer: Image | Index | ImageError) -> ImageOrigin:
     if isinstance(answer, ImageError):
-        return ImageOrigin("", "", "", answer.message)
+        return ImageOrigin("", "", "", without_passwords(answer.message))
+    source = without_passwords(answer.source)
     if isinstance(answer, Index):
-        return ImageOrigin("", answer.top.digest.hex, answer.source)
+        return ImageOrigin("", answer.top.digest.hex, source)
     manifest, index = answer.manifest, answer.top_index
-    return ImageOrigin(manifest.hex if manifest else "", index.hex if index else "", answer.source)
+    return ImageOrigin(manifest.hex if manifest else "", index.hex if index else "", source)
