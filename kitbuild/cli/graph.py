@@ -3,40 +3,65 @@
 from __future__ import annotations
 
 import sys
-from argparse import ArgumentParser, Namespace
-from collections.abc import Iterator, Sequence
+from argparse import ArgumentParser, Namespace, RawDescriptionHelpFormatter
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING
 
-from kitbuild.cli.configs import DEFAULT_FORMAT, add_config_arguments, lowered
-from kitbuild.errors import KitbuildError
-from kitbuild.event import Event, Warned
-from kitbuild.graph import Graph, inputs_of
-from kitbuild.node import Node
-from kitbuild.query import UNKNOWN, NodeStatus, State, Status, label_of, sections_of, status_of
-from kitbuild.report.text import encodable, human_seconds, human_size, plural, printable
+from kitbuild.cli.configs import DEFAULT_FORMAT, add_config_arguments, lowered, output_name, scope_of
+from kitbuild.errors import KitbuildError, UsageError
 
 if TYPE_CHECKING:
     from argparse import _SubParsersAction
+    from collections.abc import Iterator, Mapping
 
-MARKS: dict[State, str] = {"cached": "[cached]", "run": "[run]", "unknown": "[not fetched]"}
-_STYLES: dict[State, str] = {"cached": "green", "run": "yellow", "unknown": "bright_black"}
-# A node that joins a thousand sections (the initrd) need not name them all again.
-_MOST_REFERENCES = 4
-_FORMATS = ("tree", "dot", "mermaid", "json")
-# Sections whose nodes are no part of the config of their own: they are shown below what uses them.
-_SHARED = ("", "images")
+    from kitbuild.cli.configs import Lowered
+    from kitbuild.digest import Digest
+    from kitbuild.event import Event
+    from kitbuild.graph import Graph
+    from kitbuild.node import Node
+    from kitbuild.query import Found, Status, View
+    from kitbuild.record import Record
+    from kitbuild.store import Result, Store
+
+_DESCRIPTION = """\
+Shows what a config turns into: its sections and nodes, and of each node whether it is cached here (near) or only in
+the remote cache (far) or has to run, how large it is and how long it took. Nothing is built or fetched.
+
+  kitbuild graph linuxkit.yml                             a tree
+  kitbuild graph --deps initrd.img --depth 2 linuxkit.yml what the initrd is made of, two steps deep
+  kitbuild graph --rdeps 'image *redis*' linuxkit.yml     what would have to run again if that image changed
+  kitbuild graph --critical-path linuxkit.yml             also the chain of nodes that took longest
+  kitbuild graph --reduce --format svg -o g.svg linuxkit.yml   a drawing, without lines that others imply
+  kitbuild graph --json linuxkit.yml | jq '.counts'       for scripts
+
+NODE is the name of a node, of a section (`services redis`) or of an output (`initrd.img`), or a pattern that fits one
+(`*redis: bundle`). Flags that choose nodes are combined: what is shown fits all of them.
+"""
+_MOST_RECORDS = 4
+_FORMATS = ("tree", "dot", "mermaid", "json", "svg", "html")
 
 
 def add(subparsers: _SubParsersAction[ArgumentParser]) -> None:
     """Registers the command."""
     parser = subparsers.add_parser(
-        "graph", help="show what a config turns into and what of it is cached", description=__doc__
+        "graph",
+        usage="kitbuild graph [flags] CONFIG [CONFIG ...]",
+        help="show what a config turns into and what of it is cached",
+        description=_DESCRIPTION,
+        formatter_class=RawDescriptionHelpFormatter,
     )
     add_config_arguments(parser)
     parser.add_argument(
-        "-f", "--format", choices=_FORMATS, default="tree", help="tree for people, the others for programs"
+        "-f",
+        "--format",
+        choices=_FORMATS,
+        default="tree",
+        help="tree (default), svg and html for people, dot (Graphviz), mermaid and json for programs",
     )
+    parser.add_argument(
+        "--json", action="store_const", dest="format", const="json", help="the same as --format json"
+    )
+    parser.add_argument("-o", "--output", metavar="FILE", default="-", help="write to FILE instead of stdout")
     parser.add_argument(
         "--image-format",
         action="append",
@@ -44,185 +69,211 @@ def add(subparsers: _SubParsersAction[ArgumentParser]) -> None:
         metavar="FORMAT[,FORMAT]",
         help=f"show what these formats are made of (repeatable; default: {DEFAULT_FORMAT})",
     )
-    parser.add_argument("-o", "--output", metavar="FILE", default="-", help="write to FILE instead of stdout")
-    parser.add_argument(
-        "--reduced", action="store_true", help="dot, mermaid: leave out edges that others imply"
-    )
-    parser.add_argument(
-        "--critical-path", action="store_true", help="tree: also the chain of nodes that took longest"
-    )
+    _add_selection(parser)
     parser.set_defaults(run=run)
+
+
+def _add_selection(parser: ArgumentParser) -> None:
+    parser.add_argument(
+        "--nodes",
+        action="append",
+        default=[],
+        metavar="PATTERN",
+        help="only nodes whose name, section or output fits: 'services *', '*: segment' (repeatable)",
+    )
+    parser.add_argument(
+        "--deps", action="append", default=[], metavar="NODE", help="NODE and all it needs (repeatable)"
+    )
+    parser.add_argument(
+        "--rdeps", action="append", default=[], metavar="NODE", help="NODE and all that needs it (repeatable)"
+    )
+    parser.add_argument(
+        "--depth", type=_depth, metavar="N", help="--deps, --rdeps: at most N steps away from NODE"
+    )
+    parser.add_argument("--path", nargs=2, metavar=("NODE", "NODE"), help="all ways between two nodes")
+    parser.add_argument(
+        "--critical-path", action="store_true", help="show the chain of nodes that took longest as well"
+    )
+    parser.add_argument("--reduce", action="store_true", help="leave out lines that longer ways imply")
+
+
+def _depth(text: str) -> int:
+    if not (text.isascii() and text.isdigit()):
+        raise UsageError(f"expected a number of steps with `--depth`, got `{text}`")
+    return int(text)
 
 
 def run(arguments: Namespace) -> int:
     """Writes the graph and gives the exit status."""
     from kitbuild.cli.remote import Purpose, caches
-    from kitbuild.lookup import status as known_results
+    from kitbuild.query import status_of
 
     names = [name for text in arguments.image_format for name in text.split(",") if name]
     found = lowered(arguments, formats=names or (DEFAULT_FORMAT,), offline=True)
+    # Before anything is asked elsewhere: a wrong name is a wrong command line.
+    view = chosen(found.graph, arguments)
     # To look is not to write, nor to run anything.
     settings = found.settings._replace(remote_cache_write=False, executor="none")
     with caches(settings, found.store, _tell_warnings, Purpose(complete=True)) as using:
-        known = known_results(found.graph, using.store)
-    show(found.graph, status_of(known, filter(_is_far, found.graph)), arguments)
+        known = known_of(found, using.store, scope_of(arguments), remote=using.remote)
+    show(found, view, status_of(found.graph, known), arguments)
     return 0
 
 
 def _tell_warnings(event: Event) -> None:
+    from kitbuild.event import Warned
+
     if isinstance(event, Warned):
         sys.stderr.write(f"warning: {event.message}\n")
 
 
-def show(graph: Graph, status: Status, arguments: Namespace) -> None:
-    """Writes the graph to where and in the format the command line says."""
-    if arguments.format != "tree":
-        _write(text_of(arguments.format, graph, status=status, reduced=arguments.reduced), arguments)
-        return
-    from kitbuild.config.sources import name_of
+def chosen(graph: Graph, arguments: Namespace) -> View:
+    """What the command line wants to see of a graph; raises UsageError for names of nothing."""
+    from kitbuild.query import reduced, view_of
 
-    lines = outline(" ".join(map(name_of, arguments.configs)), graph)
-    endings = [summary(graph, status)]
-    if arguments.critical_path:
-        endings.append(critical_line(graph, status))
-    if arguments.output == "-" and sys.stdout.isatty():
-        _print_rich(lines, status, endings)
-    else:
-        _write("\n".join([*plain(lines, status), *endings]) + "\n", arguments)
+    shown = None
+    if arguments.nodes or arguments.deps or arguments.rdeps or arguments.path or arguments.depth is not None:
+        from kitbuild.selection import Selection, selected
+
+        selection = Selection(
+            arguments.nodes,
+            arguments.deps,
+            arguments.rdeps,
+            arguments.depth,
+            tuple(arguments.path) if arguments.path else None,
+        )
+        shown = selected(graph, selection, output_name=output_name(arguments))
+    view = view_of(graph, shown)
+    return reduced(view) if arguments.reduce else view
 
 
-def _is_far(node: Node) -> bool:
+def known_of(found: Lowered, store: Store, scope: str, *, remote: bool) -> Found:
+    """What the caches know of every node, and the last build."""
+    from kitbuild.lookup import status
+    from kitbuild.query import Found
+    from kitbuild.sizes import sizes_of
+
+    results = status(found.graph, store)
+    content = {
+        digest for result in results.values() if result for digest in (*result.content(), *result.dense)
+    }
+    away = store.missing(content)
+    lost = _lost(away, store) if remote and away else away
+    artifacts = [
+        result.artifact for result in results.values() if result and result.artifact.digest not in away
+    ]
+    sizes = sizes_of(artifacts, found.store, found.store, scope)
+    waiting = {node for node, result in results.items() if result is None and _asks_elsewhere(node)}
+    return Found(results, away, lost, waiting, sizes, _last(found, results, scope))
+
+
+def _lost(away: set[Digest], store: Store) -> set[Digest]:
+    """Those that the remote cache does not have either."""
+    from math import isinf
+
+    # All at once: what is asked one by one below is known then.
+    if not isinf(store.distance(away)):
+        return set()
+    return {digest for digest in away if isinf(store.distance((digest,)))}
+
+
+def _asks_elsewhere(node: Node) -> bool:
     """Whether a node without a result waits for a registry or a mirror."""
     source = getattr(node.options, "source", "")
     return node.rule.name == "unpack/absent" or source.startswith(("registry:", "package:"))
 
 
-def text_of(text_format: str, graph: Graph, *, status: Status, reduced: bool = False) -> str:
-    """The graph as `dot`, `mermaid` or `json` text."""
-    from kitbuild import query
+def _last(found: Lowered, results: Mapping[Node, Result | None], scope: str) -> dict[Node, float]:
+    """How long the nodes that have to run took when they were last made."""
+    unmade = {node.name: node for node, result in results.items() if result is None}
+    seconds: dict[Node, float] = {}
+    for record in _records(found, scope) if unmade else ():
+        for name in list(unmade):
+            before = record.nodes.get(name)
+            if before is not None and before.artifact is not None:
+                seconds[unmade.pop(name)] = before.seconds
+    return seconds
 
+
+def _records(found: Lowered, scope: str) -> Iterator[Record]:
+    """The last builds of these configs; formats of one config are built in turns, so it takes a few."""
+    from itertools import islice
+
+    from kitbuild.history import earlier
+
+    return islice(earlier(found.store, scope), _MOST_RECORDS)
+
+
+def show(found: Lowered, view: View, status: Status, arguments: Namespace) -> None:
+    """Writes the graph to where and in the format the command line says."""
+    from kitbuild.query import with_chain
+
+    if arguments.critical_path:
+        view = with_chain(view, status)
+    if arguments.format == "tree":
+        _show_tree(view, status, arguments)
+    elif arguments.format == "html":
+        from kitbuild.cli.report import graph_page
+
+        record = next(_records(found, scope_of(arguments)), None)
+        _write(graph_page(found._replace(graph=_whole(view)), status, record=record), arguments)
+    else:
+        _write(text_of(arguments.format, view, status, title=title_of(arguments)), arguments)
+
+
+def title_of(arguments: Namespace) -> str:
+    """What the graph is of: the configs."""
+    from kitbuild.config.sources import name_of
+
+    return " ".join(map(name_of, arguments.configs))
+
+
+def _show_tree(view: View, status: Status, arguments: Namespace) -> None:
+    from kitbuild.cli.graph_tree import endings, outline, plain, print_rich
+    from kitbuild.report.text import use_color
+
+    lines, after = outline(title_of(arguments), view), endings(view, status)
+    if arguments.output == "-" and (sys.stdout.isatty() or use_color(sys.stdout)):
+        print_rich(lines, status, after)
+    else:
+        _write("\n".join([*plain(lines, status), *after]) + "\n", arguments)
+
+
+def _whole(view: View) -> Graph:
+    """What is shown and all that it needs, for a page that explains every node by its inputs."""
+    from kitbuild.graph import Graph
+    from kitbuild.query import needed_by
+
+    if len(view.nodes) == len(view.graph):
+        return view.graph
+    needed = needed_by(view.graph, view.nodes)
+    return Graph(tuple(node for node in view.graph if node in needed), view.outputs())
+
+
+def text_of(text_format: str, view: View, status: Status, *, title: str) -> str:
+    """The graph as `dot`, `mermaid`, `json` or `svg` text."""
     if text_format == "json":
         import json
 
-        return json.dumps(query.graph_json(graph, status), indent=2) + "\n"
-    edges = query.reduced(graph) if reduced else None
-    export = query.dot if text_format == "dot" else query.mermaid
-    return export(graph, status, edges=edges)
+        from kitbuild.query import graph_json
+
+        return json.dumps(graph_json(view, status), indent=2) + "\n"
+    if text_format == "svg":
+        from kitbuild.cli.graph_svg import svg
+
+        return svg(view, status, title=title)
+    from kitbuild.cli.graph_text import dot, mermaid
+
+    return dot(view, status) if text_format == "dot" else mermaid(view, status)
 
 
 def _write(text: str, arguments: Namespace) -> None:
     if arguments.output == "-":
+        from kitbuild.report.text import encodable
+
         sys.stdout.write(encodable(text, sys.stdout.encoding))
         return
     try:
         Path(arguments.output).write_text(text, encoding="utf-8", errors="backslashreplace")
     except OSError as error:
         raise KitbuildError(f"cannot write `{arguments.output}`: {error.strerror}") from error
-
-
-class Line(NamedTuple):
-    """One line of the tree: a node with its status, or just text."""
-
-    depth: int
-    text: str
-    node: Node | None = None
-
-
-def outline(title: str, graph: Graph) -> list[Line]:
-    """The tree: the config, its sections in the config's order, their nodes, each above its inputs.
-
-    A node is shown once, in its own section, or below its first user if it is an image or has no section;
-    wherever else it is used there is a reference, `-> name`.
-    """
-    lines = [Line(0, title)]
-    users, shown = graph.users(), set[Node]()
-    # Shared nodes go below those that use them; what is left of them comes last.
-    for section, nodes in sorted(sections_of(graph).items(), key=lambda entry: entry[0] in _SHARED):
-        tops = [
-            node
-            for node in nodes
-            if node not in shown and not any(user.section == section for user in users[node])
-        ]
-        if section and tops:
-            lines.append(Line(1, section))
-        for top in tops:
-            lines += _below(top, section, depth=2 if section else 1, shown=shown)
-    return lines
-
-
-def _below(top: Node, section: str, *, depth: int, shown: set[Node]) -> Iterator[Line]:
-    # A stack of our own: a long chain of nodes must not meet Python's recursion limit.
-    stack = [Line(depth, "", top)]
-    while stack:
-        depth, text, node = stack.pop()
-        if node is None or node in shown:
-            yield Line(depth, f"-> {node.name}" if node else text)
-            continue
-        shown.add(node)
-        yield Line(depth, label_of(node) if node.section == section else node.name, node)
-        needed = list(dict.fromkeys(inputs_of(node)))
-        elsewhere = [one for one in needed if one.section not in (section, *_SHARED)]
-        own = [Line(depth + 1, "", one) for one in needed if one.section in (section, *_SHARED)]
-        stack += reversed(own + list(_references(elsewhere, depth + 1)))
-
-
-def _references(nodes: Sequence[Node], depth: int) -> Iterator[Line]:
-    first = nodes if len(nodes) <= _MOST_REFERENCES else nodes[: _MOST_REFERENCES - 1]
-    for node in first:
-        yield Line(depth, f"-> {node.name}")
-    if len(first) < len(nodes):
-        yield Line(depth, f"-> and {len(nodes) - len(first)} more")
-
-
-def plain(lines: Sequence[Line], status: Status) -> Iterator[str]:
-    """The lines as text, two spaces a level, whatever the width of the terminal."""
-    for depth, text, node in lines:
-        facts = _facts(status.get(node, UNKNOWN)) if node else ()
-        yield "  " * depth + "  ".join([printable(text), *facts])
-
-
-def _facts(known: NodeStatus) -> tuple[str, ...]:
-    mark = MARKS[known.state]
-    return (mark, human_size(known.size)) if known.artifact else (mark,)
-
-
-def summary(graph: Graph, status: Status) -> str:
-    """How many nodes are cached, how many would run, how many are not fetched."""
-    states = [status.get(node, UNKNOWN).state for node in graph]
-    counts = [f"{states.count('cached')} cached", f"{states.count('run')} to run"]
-    if "unknown" in states:
-        counts.append(f"{states.count('unknown')} not fetched")
-    return f"{plural(len(states), 'node')}: {', '.join(counts)}"
-
-
-def critical_line(graph: Graph, status: Status) -> str:
-    """The chain of nodes that took longest when they were made, and how long."""
-    from kitbuild.query import critical_path
-
-    seconds = {node: known.seconds for node, known in status.items()}
-    path = critical_path(graph, seconds)
-    total = human_seconds(sum(seconds.get(node, 0.0) for node in path))
-    return f"longest chain, {total}: {' > '.join(printable(node.name) for node in path)}"
-
-
-def _print_rich(lines: Sequence[Line], status: Status, endings: Sequence[str]) -> None:
-    from rich.console import Console
-    from rich.text import Text
-    from rich.tree import Tree
-
-    branches: list[Any] = []
-    for depth, text, node in lines:
-        style = "" if node else "dim" if text.startswith("-> ") else "bold"
-        label = Text(printable(text), style=style)
-        if node:
-            known = status.get(node, UNKNOWN)
-            mark, *size = _facts(known)
-            label.append(f"  {mark}", style=_STYLES[known.state])
-            label.append("".join(f"  {fact}" for fact in size), style="dim")
-        branch = branches[depth - 1].add(label) if depth else Tree(label, guide_style="dim")
-        del branches[depth:]
-        branches.append(branch)
-    console = Console(file=sys.stdout, highlight=False)
-    console.print(branches[0])
-    for ending in endings:
-        console.print(Text(ending), soft_wrap=True)

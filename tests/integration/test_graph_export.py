@@ -1,4 +1,4 @@
-"""What `kitbuild.query` exports, read by the programs it is for."""
+"""What the graph says to other programs, read by them."""
 
 from __future__ import annotations
 
@@ -10,9 +10,10 @@ from xml.etree import ElementTree
 
 import pytest
 
+from kitbuild.cli.graph_text import dot
 from kitbuild.graph import Graph
 from kitbuild.node import Node
-from kitbuild.query import dot, reduced
+from kitbuild.query import reduced, view_of
 from kitbuild.rule import Input, NoOptions, Rule, Value, Work
 
 pytestmark = pytest.mark.integration
@@ -76,7 +77,7 @@ def texts(group: ElementTree.Element) -> list[str]:
 def test_graphviz_draws_every_node_edge_and_section() -> None:
     graph = graph_of_odd_names()
 
-    svg = drawn(dot(graph, {}))
+    svg = drawn(dot(view_of(graph), {}))
 
     count = len(NAMES)
     assert len(groups(svg, "node")) == count + 1
@@ -85,7 +86,7 @@ def test_graphviz_draws_every_node_edge_and_section() -> None:
 
 
 def test_graphviz_shows_names_as_they_are() -> None:
-    svg = drawn(dot(graph_of_odd_names(), {}))
+    svg = drawn(dot(view_of(graph_of_odd_names()), {}))
 
     shown = {texts(group)[0] for group in groups(svg, "node")}
     expected = {f"{number} {name}" for number, name in enumerate(NAMES[:-1])} | {"7 ??", f"-{NAMES[0]}.img"}
@@ -95,6 +96,6 @@ def test_graphviz_shows_names_as_they_are() -> None:
 def test_graphviz_draws_the_reduced_graph_as_a_chain() -> None:
     graph = graph_of_odd_names()
 
-    svg = drawn(dot(graph, {}, edges=reduced(graph)))
+    svg = drawn(dot(reduced(view_of(graph)), {}))
 
     assert len(groups(svg, "edge")) == len(NAMES)
