@@ -15,7 +15,7 @@ from kitbuild.digest import Digest
 from kitbuild.reference import Reference
 
 # Raised whenever something else is read out of a manifest or config: what was noted before then counts for nothing.
-_NOTE_FORMAT = 1
+_NOTE_FORMAT = 2
 
 
 class Platform(NamedTuple):
@@ -68,7 +68,8 @@ class Image(NamedTuple):
     `source` is text that `kitbuild.rules.fetch.open_source` opens again ("layout:/path", "registry:host/path").
     `manifest` is the platform's manifest, `top_index` the index it was chosen from; None where the source has none.
     `warnings` are sentences the user should see, though the image can be used. `sboms` are the in-toto statements
-    with an SPDX document that the index attaches to this image.
+    with an SPDX document that the index attaches to this image. `config_digest` is that of the document `config` is
+    read from.
     """
 
     reference: Reference
@@ -80,6 +81,7 @@ class Image(NamedTuple):
     top_index: Digest | None = None
     warnings: tuple[str, ...] = ()
     sboms: tuple[Descriptor, ...] = ()
+    config_digest: Digest | None = None
 
     def encode(self) -> bytes:
         """The image as JSON, for a note."""
@@ -99,6 +101,7 @@ class Image(NamedTuple):
             "index": self.top_index,
             "warnings": self.warnings,
             "sboms": self.sboms,
+            "config_digest": self.config_digest,
         }
         return json.dumps(document, separators=(",", ":")).encode("ascii")
 
@@ -127,6 +130,7 @@ class Image(NamedTuple):
                 _digest(document["index"]),
                 tuple(document["warnings"]),
                 _descriptors(document["sboms"]),
+                _digest(document["config_digest"]),
             )
         except (KeyError, TypeError, AttributeError, IndexError) as error:
             raise ValueError(f"not an image: {error}") from error

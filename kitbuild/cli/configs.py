@@ -3,17 +3,18 @@
 from __future__ import annotations
 
 import os
-import stat
 import sys
 import time
 from argparse import ArgumentParser, Namespace
 from collections.abc import Callable, Mapping, Sequence
-from contextlib import suppress
+from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
-from kitbuild.cli.images import refuse_templates, route_of
+from kitbuild.cli.boot_loaders import Outside, loader_nodes
+from kitbuild.cli.images import refuse_templates, resolver_of
 from kitbuild.cli.linuxkit import disk_bytes
+from kitbuild.cli.locked import add_lock_flags, lock_in_force, pins_in_force, reader_of
 from kitbuild.errors import (
     ConfigError,
     ConfigErrors,
@@ -38,9 +39,8 @@ if TYPE_CHECKING:
     from kitbuild.config.model import Config, Place
     from kitbuild.config.nodes import Images
     from kitbuild.digest import Digest
-    from kitbuild.image import Image, Index, IndexName
+    from kitbuild.image import Index, IndexName
     from kitbuild.record import Origins
-    from kitbuild.reference import Reference
     from kitbuild.resolve import Resolver
     from kitbuild.store import Notes
 
@@ -74,6 +74,7 @@ def add_config_arguments(parser: ArgumentParser) -> None:
     parser.add_argument("--arch", help="architecture of the system: amd64, arm64 (default: this machine's)")
     parser.add_argument("--pull", action="store_true", help="ask registries again for every tag")
     parser.add_argument("--offline", action="store_true", help="never ask a registry")
+    add_lock_flags(parser)
     parser.add_argument(
         "--decompress-kernel", action="store_true", help="take the kernel out of its gzip, xz or zstd"
     )
@@ -110,16 +111,21 @@ def lowered(
     settings = settings_of(arguments)
     platform = platform_of(arguments)
     _check_architecture(known_formats, platform)
-    config = load(arguments.configs, stdin=sys.stdin.buffer)
-    store = open_directory(cache_dir(settings.cache_dir), warn=_warn)
-    resolver = _resolver(arguments, settings, notes=store, offline=offline)
-    images, indexes, errors = _images(config, platform, resolver=resolver, offline=offline)
-    files, file_errors = _files(config, store)
+    lock = lock_in_force(arguments)
+    warnings: list[str] = []
+    # Only a lock and a config from a URL together need the cache so early.
+    opened = cache(lambda: open_directory(cache_dir(settings.cache_dir), warn=_warn))
+    config = load(arguments.configs, stdin=sys.stdin.buffer, read=reader_of(lock, opened, warnings))
+    store = opened()
+    pins = pins_in_force(lock, config, platform, warnings=warnings) if lock else None
+    resolver = resolver_of(arguments, settings, notes=store, offline=offline, pins=pins)
+    images, indexes, errors = images_of(config, platform, resolver=resolver, offline=offline)
+    files, file_errors = files_of(config, store)
     errors = [*bootable_errors(config, known_formats), *errors, *file_errors]
     if errors:
-        raise ConfigErrors(sorted(errors, key=_position(arguments.configs)))
-    outside = _Outside(resolver, platform, store, offline, offline or arguments.offline)
-    loaders = _loaders(known_formats, settings, outside)
+        raise ConfigErrors(sorted(errors, key=position_in(arguments.configs)))
+    outside = Outside(resolver, platform, store, offline, offline or arguments.offline)
+    loaders = loader_nodes(known_formats, settings, outside, lock=lock, warnings=warnings)
     system = lower(
         config,
         Sources(images, files, indexes),
@@ -135,12 +141,14 @@ def lowered(
         linuxkit_compatible=settings.linuxkit_compatible,
     )
     outputs = _outputs(known_formats, system)
-    warnings = [
+    warnings += (
         warning
         for image in images.values()
         if not isinstance(image, ImageError)
         for warning in image.warnings
-    ]
+    )
+    if lock and arguments.pull:
+        warnings.append(f"`--pull` leaves alone what is in {lock.name}: `kitbuild update` moves that")
 
     def origins() -> Origins:
         from kitbuild.config.origins import origins_of
@@ -184,39 +192,6 @@ def _check_architecture(formats: Sequence[Format], platform: Platform) -> None:
                 f"got `{platform.architecture}`",
                 hint=f"choose {choices}, or another of `kitbuild formats`",
             )
-
-
-class _Outside(NamedTuple):
-    """Who is asked for what boot loaders are made of; `graph_only`: what is not at hand does not matter."""
-
-    resolver: Resolver
-    platform: Platform
-    notes: Notes
-    graph_only: bool
-    offline: bool
-
-
-def _loaders(formats: Sequence[Format], settings: Settings, outside: _Outside) -> dict[str, Node]:
-    """The boot loaders that the formats take, each from where the settings say."""
-    architecture = outside.platform.architecture
-    names = [name for one in formats if one.loaders for name in one.loaders[architecture]]
-    # Most builds need none, and are spared the loading of all that is behind them.
-    if not names and not settings.boot_loaders:
-        return {}
-    from kitbuild.config.loaders import World, loaders
-    from kitbuild.resolve import local_file
-
-    def image(reference: Reference) -> Image | ImageError:
-        answer = outside.resolver.images([reference], outside.platform)[reference]
-        if isinstance(answer, ImageError) and not outside.graph_only:
-            raise answer
-        return answer
-
-    def digest(path: Path) -> Digest:
-        return local_file(path, outside.notes)
-
-    world = World(image, digest, outside.offline)
-    return loaders(names, architecture, sources=dict(settings.boot_loaders), world=world)
 
 
 def _outputs(formats: Sequence[Format], system: System) -> dict[str, Node]:
@@ -272,58 +247,10 @@ def platform_of(arguments: Namespace) -> Platform:
     return Platform("linux", name)
 
 
-def image_sources(settings: Settings, *, pull: bool = False) -> list[str]:
-    """Where images are looked for before registries: what is given, then LinuxKit's cache if there is one.
-
-    To pull is to ask registries whatever that cache has, as in LinuxKit.
-    """
-    sources = []
-    for path in settings.images:
-        is_layout = _is_layout(path)
-        sources.append(f"{'layout' if is_layout else 'archive'}:{path.absolute()}")
-    image_cache = settings.image_cache or Path("~/.linuxkit/cache").expanduser()
-    with suppress(OSError):  # a folder one may not enter has no cache for us
-        if not pull and (image_cache / "index.json").is_file():
-            sources.append(f"layout:{image_cache.absolute()}")
-    return sources
-
-
-def _is_layout(path: Path) -> bool:
-    hint = "mend or remove `--images`"
-    try:
-        if not stat.S_ISDIR(path.stat().st_mode):
-            return False
-        (path / "index.json").stat()
-    except FileNotFoundError as error:
-        if path.is_dir():
-            message = f"expected an image layout at {path}, got a folder without index.json"
-            raise UsageError(
-                message, hint=f"{hint}; `skopeo copy` writes a layout as oci:FOLDER:NAME"
-            ) from error
-        raise UsageError(f"expected an image layout or archive at {path}, got nothing", hint=hint) from error
-    except OSError as error:
-        raise UsageError(f"cannot read {path}: {error.strerror}", hint=hint) from error
-    return True
-
-
-def _resolver(arguments: Namespace, settings: Settings, *, notes: Notes, offline: bool) -> Resolver:
-    from kitbuild.resolve import Resolver
-    from kitbuild.rules.fetch import open_source
-
-    offline = offline or arguments.offline
-    return Resolver(
-        image_sources(settings, pull=arguments.pull and not offline),
-        notes,
-        open_source=open_source,
-        pull=arguments.pull,
-        offline=offline,
-        route=route_of(settings, offline=offline),
-    )
-
-
-def _images(
+def images_of(
     config: Config, platform: Platform, *, resolver: Resolver, offline: bool
 ) -> tuple[Images, Mapping[IndexName, Index | ImageError], list[ConfigError]]:
+    """The images and stored images a config names, and the mistakes that those not found are."""
     from kitbuild.config.lower import references_of
     from kitbuild.config.volumes import index_names_of
 
@@ -336,12 +263,14 @@ def _images(
         *((index, stored[name]) for name, index in indexes.items()),
     ]
     errors = [
-        _located(answer, place) for answer, place in found if isinstance(answer, ImageError) and not offline
+        unavailable(answer, place)
+        for answer, place in found
+        if isinstance(answer, ImageError) and not offline
     ]
     return images, indexes, errors
 
 
-def _located(error: ImageError, place: Place) -> ConfigError:
+def unavailable(error: ImageError, place: Place) -> ConfigError:
     """An image's error at the place that names it; that no source has it may well be the config's mistake."""
     kind = ConfigError if isinstance(error, ImageNotFoundError) else UnavailableError
     return kind(error.message, where=place.where(), hint=error.hint)
@@ -362,7 +291,7 @@ def _bill(arguments: Namespace) -> Sbom | None:
     return Sbom(path, time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(seconds)))
 
 
-def _files(config: Config, notes: Notes) -> tuple[Mapping[str, Digest], list[ConfigError]]:
+def files_of(config: Config, notes: Notes) -> tuple[Mapping[str, Digest], list[ConfigError]]:
     """The digests of the local files the config names, by the path as written."""
     from kitbuild.resolve import local_file
 
@@ -390,7 +319,7 @@ def _source_hint(source: str) -> str:
     return f"check the path: it starts where kitbuild is run, in {Path.cwd()}"
 
 
-def _position(configs: Sequence[str]) -> Callable[[ConfigError], tuple[int, int, int]]:
+def position_in(configs: Sequence[str]) -> Callable[[ConfigError], tuple[int, int, int]]:
     """What sorts mistakes as their places stand in the configs."""
     from kitbuild.config.sources import name_of
 

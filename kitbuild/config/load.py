@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any, BinaryIO, cast
 
 from kitbuild.config.files import file_problems
@@ -21,7 +21,8 @@ from kitbuild.config.model import (
 )
 from kitbuild.config.runtime import option_problems
 from kitbuild.config.schema import CONFIG, MAX_MISTAKES, Problem, shown, validate
-from kitbuild.config.sources import folder_of, name_of, read
+from kitbuild.config.sources import folder_of, name_of
+from kitbuild.config.sources import read as read_source
 from kitbuild.config.template import replace_templates
 from kitbuild.config.volumes import platform_problems
 from kitbuild.config.yaml import Document, parse
@@ -35,13 +36,15 @@ _LONGEST_REFERENCE = 1000  # registries stop at 255; a longer name is a mistaken
 _UNKNOWN = Reference("", "")  # stands for an image whose name is wrong, until the mistake is raised
 
 
-def load(sources: Sequence[str], *, stdin: BinaryIO | None = None) -> Config:
+def load(
+    sources: Sequence[str], *, stdin: BinaryIO | None = None, read: Callable[..., bytes] = read_source
+) -> Config:
     """Reads and joins the configs in the order given; a source is a path, `-` or an http(s) URL.
 
     Raises ConfigErrors with every mistake in every source (of MAX_MISTAKES those found first), in the order of their
     places. `@pkg:` templates become
     names of images; on stdin only behind a file, as LinuxKit has it, and never in a URL. There they stay as they are,
-    also where an image is named (see model.TEMPLATE).
+    also where an image is named (see model.TEMPLATE). `read` is used like sources.read.
     """
     mistakes = _Mistakes()
     parts = []

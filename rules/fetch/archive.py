@@ -85,6 +85,11 @@ class ArchiveSource:
         """A document or layer as stored; see ImageSource."""
         return self.layer(Layer("", media_type, blob))
 
+    def has(self, blob: Digest) -> bool:
+        """Whether a blob is there with its full size."""
+        member = self._indexed().members.get(f"blobs/sha256/{blob.hex}")
+        return member is not None and member.size == blob.size
+
     def _listed(self, reference: Reference) -> dict[str, Any]:
         """What manifest.json says of an image."""
         docker = self._indexed().docker

@@ -26,7 +26,7 @@ def with_sboms(image: Image, index: dict[str, Any], read: Read) -> Image:
     found: list[Descriptor] = []
     warnings = list(image.warnings)
     for entry in index["manifests"] or ():
-        if image.manifest is None or not _is_about(entry, image.manifest.oci):
+        if image.manifest is None or not is_about(entry, image.manifest.oci):
             continue
         manifest = document_descriptor(entry, what)
         try:
@@ -36,7 +36,8 @@ def with_sboms(image: Image, index: dict[str, Any], read: Read) -> Image:
     return image._replace(sboms=tuple(dict.fromkeys(found)), warnings=tuple(warnings))
 
 
-def _is_about(entry: Any, digest: str) -> bool:
+def is_about(entry: Any, digest: str) -> bool:
+    """Whether an entry of an index is what is attested about the manifest of this digest."""
     annotations = entry.get("annotations") if isinstance(entry, dict) else None
     return (
         isinstance(annotations, dict)

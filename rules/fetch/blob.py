@@ -32,7 +32,7 @@ def run(work: Work[BlobOptions]) -> Digest:
             open_source(options.source).blob(wanted, options.media_type) as pieces,
             work.writer() as writer,
         ):
-            for piece in pieces:
+            for piece in work.passing(pieces, wanted.size):
                 if writer.size + len(piece) > wanted.size:
                     raise ImageError(f"expected {wanted.size} bytes, got more")
                 writer.write(piece)

@@ -38,7 +38,8 @@ def run(work: Work[LayerOptions]) -> Digest:
         source = open_source(options.source)
         layer = Layer(options.diff_id, options.media_type, options.blob, options.name)
         with source.layer(layer) as pieces, work.writer() as writer:
-            _unpack(pieces, options, writer)
+            size = options.blob.size if options.blob else 0
+            _unpack(work.passing(pieces, size), options, writer)
             return writer.commit()
     except ImageError as error:
         place = f"layer {options.blob.oci}" if options.blob else f"layer `{options.name}`"

@@ -11,6 +11,7 @@ A writer may be at work: LinuxKit rewrites index.json in place, so a torn one is
 
 from __future__ import annotations
 
+import os
 import time
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
@@ -83,7 +84,7 @@ class LayoutSource:
         try:
             stream = path.open("rb", buffering=0)
         except FileNotFoundError as error:
-            raise ImageError(
+            raise ImageNotFoundError(
                 f"layer {layer.blob.oci} is not in the layout {self._folder}",
                 hint="fill the layout again: it is incomplete",
             ) from error
@@ -91,6 +92,13 @@ class LayoutSource:
             raise ImageError(f"cannot read {path}: {error.strerror}") from error
         with stream:
             yield iter(lambda: stream.read(_PIECE_BYTES), b"")
+
+    def has(self, blob: Digest) -> bool:
+        """Whether a blob is there with its full size."""
+        try:
+            return os.stat(self._blobs + blob.hex).st_size == blob.size  # noqa: PTH116 - as in _read
+        except OSError:
+            return False
 
     def _top(self, reference: Reference) -> bytes:
         """The manifest or index of this name."""

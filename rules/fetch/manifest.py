@@ -83,6 +83,7 @@ def image_of_config(
         manifest,
         index,
         _warnings(document, wanted),
+        config_digest=Digest.of(content),
     )
 
 

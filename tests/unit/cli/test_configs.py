@@ -8,7 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from kitbuild.cli.configs import image_sources, platform_of
+from kitbuild.cli.configs import platform_of
+from kitbuild.cli.images import image_sources
 from kitbuild.errors import UsageError
 from kitbuild.image import Platform
 from kitbuild.settings import Settings

@@ -158,7 +158,7 @@ def test_an_index_survives_in_a_note() -> None:
         b"{}",
         b"[1, 2, 3, 4, 5, 6]",
         found.encode()[:-1],
-        found.encode().replace(b"[1,", b"[0,", 1),
+        found.encode().replace(b"[2,", b"[0,", 1),
     ):
         with pytest.raises(ValueError):
             Index.decode(damaged)

@@ -264,8 +264,8 @@ def test_an_image_survives_being_noted() -> None:
 def test_a_note_of_another_format_is_a_value_error() -> None:
     noted = image_from(image({"a": "1"}), AMD64).encode()
 
-    with pytest.raises(ValueError, match="expected a note of format 1, got 0"):
-        Image.decode(noted.replace(b'"format":1', b'"format":0'))
+    with pytest.raises(ValueError, match="expected a note of format 2, got 0"):
+        Image.decode(noted.replace(b'"format":2', b'"format":0'))
 
 
 @pytest.mark.parametrize("content", [b"", b"[]", b"{}", b"null", json.dumps({"reference": 1}).encode()])
