@@ -17,6 +17,7 @@ _LEAST_BYTES_IF_SLOW = 256 * 1024
 # What goes on tells how quick it is before it is over when it has brought so much in so long.
 _TRIAL_BYTES = 64 * 1024
 _TRIAL_SECONDS = 2.0
+_TELL_SECONDS = 0.1
 # How much the newest of several measurements counts.
 _WEIGHT = 0.4
 # How often content that turns out to be lost makes one ask for all other content again.
@@ -48,12 +49,15 @@ class Traffic(NamedTuple):
 class Rate:
     """Bytes a second in one direction, of all transfers that go on at once; 0 while nothing is measured.
 
-    `progressed` is when the last bytes went by.
+    `progressed` is when the last bytes went by. `progress` is told now and then how many did up to then.
     """
 
-    def __init__(self, clock: Clock) -> None:
+    def __init__(self, clock: Clock, progress: Callable[[int], None] = lambda size: None) -> None:
         self.bytes_per_second = 0.0
         self.progressed = clock()
+        self._progress = progress
+        self._total = 0
+        self._told = self.progressed
         self._clock = clock
         self._lock = threading.Lock()
         self._transfers = 0
@@ -71,7 +75,13 @@ class Rate:
             size += more
             with self._lock:
                 self._bytes += more
+                self._total += more
                 self.progressed = self._clock()
+                total, is_due = self._total, self.progressed - self._told >= _TELL_SECONDS
+                if is_due:
+                    self._told = self.progressed
+            if is_due:
+                self._progress(total)
 
         with self._lock:
             if not self._transfers:
@@ -107,13 +117,15 @@ class Link:
     """What is known of a remote cache in a build; shared by all that use it there, and safe to.
 
     `there` is content known to be there, `lost` what was asked for and could not be had: neither is asked for again,
-    until something turns out to be lost that was said to be there.
+    until something turns out to be lost that was said to be there. `progress` is told how many bytes came from there.
     """
 
-    def __init__(self, clock: Clock = time.monotonic) -> None:
+    def __init__(
+        self, clock: Clock = time.monotonic, *, progress: Callable[[int], None] = lambda size: None
+    ) -> None:
         self.there: set[Digest] = set()
         self.lost: set[Digest] = set()
-        self.down = Rate(clock)
+        self.down = Rate(clock, progress)
         self.up = Rate(clock)
         self.traffic = Traffic()
         self.clock = clock

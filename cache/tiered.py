@@ -37,6 +37,7 @@ class TieredStore:
     before its hash agreed. With `writes` results and their content are kept in `remote`: `finish` waits for that.
     `name` tells remote caches apart, for what is known to be in one need not be in another. Results from there are
     kept in `taken`, if it is given, and found in it: they are never kept there, or signed, as if made here.
+    `progress` is told now and then how many bytes have come from there.
     """
 
     def __init__(  # noqa: PLR0913 (wiring; most have defaults)
@@ -49,11 +50,12 @@ class TieredStore:
         name: str = "",
         taken: LocalStore | None = None,
         clock: Callable[[], float] = time.monotonic,
+        progress: Callable[[int], None] = lambda size: None,
     ) -> None:
         self._local = local
         self._taken = local if taken is None else taken
         self._remote = remote
-        self._link = Link(clock)
+        self._link = Link(clock, progress=progress)
         self._downloads = Downloads(local, remote, self._link, warn=warn)
         self._uploads = Uploads(local, remote, self._link, warn=warn, name=name) if writes else None
 
@@ -130,6 +132,10 @@ class TieredStore:
     def lease(self) -> AbstractContextManager[None]:
         """Keeps what this build uses from being cleaned up here."""
         return self._local.lease()
+
+    def pending(self) -> int:
+        """How many results are still to be kept there."""
+        return self._uploads.pending if self._uploads is not None else 0
 
     def finish(self) -> int:
         """Waits for what is being kept there as long as it gets on; gives how many results were not kept."""

@@ -85,6 +85,11 @@ class Uploads:
         """Notes that the result is there."""
         self._local.keep("uploaded", self._note_name(key), b"%d" % time.time())
 
+    @property
+    def pending(self) -> int:
+        """How many results still wait, or are on their way."""
+        return self._pending
+
     def finish(self) -> int:
         """Waits as long as there is progress, some minutes at most; gives how many results were not kept."""
         started = self._link.clock()

@@ -19,23 +19,25 @@ from typing import TYPE_CHECKING, NamedTuple, Protocol
 from kitbuild.digest import Digest
 from kitbuild.errors import BuildError, KitbuildError, MissingBlobError, StoreError
 from kitbuild.event import (
-    BuildFinished,
-    BuildStarted,
     Event,
+    FetchFinished,
     FetchStarted,
     NodeCached,
     NodeFailed,
     NodeFinished,
+    NodeProgressed,
+    NodesFinished,
+    NodesStarted,
     NodeStarted,
     Reporter,
+    RunsExpected,
     Warned,
 )
-from kitbuild.explain import reasons
 from kitbuild.graph import Graph, inputs_of
 from kitbuild.journal import Journal, Outcome
 from kitbuild.lookup import artifacts_of, levels_of
 from kitbuild.node import Ingredients, Key, Node, ingredients_of
-from kitbuild.record import History, NoHistory
+from kitbuild.record import CACHE_OFF, CONTENT_GONE, History, NoHistory
 from kitbuild.rule import Artifact
 from kitbuild.store import Result, Store
 from kitbuild.work import StoreWork, kept
@@ -75,6 +77,7 @@ class Settings(NamedTuple):
 
     With `require_cached` the first node that would have to run fails the build. What `executor` takes runs there.
     `stop` is called when the build ends early, before runs are waited for: it ends what they may wait for.
+    `expected` gives, by name, how many seconds nodes took when they ran last; it is asked if any has to run.
     """
 
     jobs: int = 0
@@ -82,6 +85,7 @@ class Settings(NamedTuple):
     require_cached: bool = False
     executor: Executor | None = None
     stop: Callable[[], None] = lambda: None
+    expected: Callable[[], Mapping[str, float]] = dict
 
 
 _DEFAULTS = Settings()
@@ -100,8 +104,8 @@ def build(
     """The results of the graph's outputs, by output name.
 
     What `Result.file` takes of an output is here if `wanted(name, artifact)` said so; `history` is told what became
-    of every node. Raises BuildError when nodes failed, after all that do not need them have run, and StoreError at once
-    when the store cannot be used; KeyboardInterrupt passes through once every run has stopped.
+    of every node. Raises BuildError when nodes failed, after all that do not need them have run, and StoreError at
+    once when the store cannot be used; KeyboardInterrupt passes through once every run has stopped.
     """
     for _ in range(_MOST_RERUNS):
         run = _Build(graph, store, history, report, settings, wanted)
@@ -145,6 +149,7 @@ class _Done(NamedTuple):
     node: Node
     result: Result | None
     error: BaseException | None
+    elsewhere: bool = False
 
 
 class _Build:
@@ -186,13 +191,14 @@ class _Build:
         self._pools: dict[bool, ThreadPoolExecutor] = {}
         self._pools_lock = threading.Lock()
         self._ran: set[Node] = set()
+        self._expected = False
         self._fetches = 0
         # How often the content of a node was lost in this build.
         self._remade: dict[Node, int] = {}
 
     def all(self) -> dict[str, Result]:
         started = time.monotonic()
-        self._tell(BuildStarted(len(self._graph)))
+        self._tell(NodesStarted(len(self._graph), self._jobs()))
         try:
             for level in levels_of(self._graph):
                 self._visit(level)
@@ -214,13 +220,13 @@ class _Build:
             raise BuildError([(node.name, error) for node, error in self._failures.items()])
         return {name: self._results[node] for name, node in self._graph.outputs.items()}
 
-    def _summary(self, seconds: float) -> BuildFinished:
+    def _summary(self, seconds: float) -> NodesFinished:
         # A node whose content could not be made again has a result of old all the same.
         unfinished = {node for node in self._graph if node not in self._results or node in self._runs}
         assert self._failures or not unfinished, f"never run: {unfinished}"
         ran, failed = len(self._ran - unfinished), len(self._failures)
         cached = len(self._graph) - ran - len(unfinished)
-        return BuildFinished(ran, cached, failed, len(unfinished) - failed, seconds)
+        return NodesFinished(ran, cached, failed, len(unfinished) - failed, seconds)
 
     # -- deciding
 
@@ -242,7 +248,7 @@ class _Build:
         for node, result in found.items():
             if result is not None:
                 self._results[node] = result
-                self._tell(NodeCached(node, result.artifact, result.far))
+                self._tell(NodeCached(node, result.artifact, result.far, result.seconds))
             else:
                 self._need_run(node, self._looked_up[node][0])
 
@@ -296,7 +302,7 @@ class _Build:
                 raise _changing()
             inputs = artifacts_of(node, self._results)
             assert inputs is not None
-            self._need_run(node, ingredients_of(node, inputs), ("its content is no longer in the cache",))
+            self._need_run(node, ingredients_of(node, inputs), (CONTENT_GONE,))
 
     def _want_outputs(self) -> None:
         """Makes again the wanted outputs that nobody has, and brings the others here once nothing runs."""
@@ -322,6 +328,7 @@ class _Build:
             raise _changing()
         self._tell(FetchStarted(len(away), sum(digest.size for digest in away)))
         lost = self._store.fetch(away)
+        self._tell(FetchFinished(len(lost)))
         if lost:
             self._forget_lost()
         self._bring_or_make({node: form for node, form in brought.items() if not lost.isdisjoint(form)})
@@ -352,6 +359,7 @@ class _Build:
         if len(twins) > 1:
             return
         why = run.why or self._reasons(node, run.ingredients)
+        self._tell_expected()
         inputs = {
             name: tuple(self._results[needed] for needed in given) for name, given in node.inputs.items()
         }
@@ -369,8 +377,7 @@ class _Build:
                 # Ten milliseconds that a build with nothing to do need not spend.
                 from concurrent.futures import ThreadPoolExecutor
 
-                threads = jobs or self._settings.jobs or os.cpu_count() or 1
-                self._pools[elsewhere] = ThreadPoolExecutor(threads, "kitbuild")
+                self._pools[elsewhere] = ThreadPoolExecutor(jobs or self._jobs(), "kitbuild")
             # A pool that was shut down is that of a build that is over.
             with suppress(RuntimeError):
                 self._pools[elsewhere].submit(work, task)
@@ -380,13 +387,13 @@ class _Build:
         assert self._executor is not None
         try:
             self._journal.started(task.node, task.why, elsewhere=True)
-            self._tell(NodeStarted(task.node, task.why))
+            self._tell(NodeStarted(task.node, task.why, elsewhere=True))
             result = self._executor.run(task.node, task.inputs)
             if result is None:
                 self._in_pool(self._work, task._replace(why=()))
                 return
             self._store.record(task.ingredients.key(), result)
-            self._done.put(_Done(task.node, result, None))
+            self._done.put(_Done(task.node, result, None, elsewhere=True))
         except BaseException as error:
             self._done.put(_Done(task.node, None, error))
 
@@ -404,6 +411,7 @@ class _Build:
                 store=self._store,
                 cancelled=self._cancelled.is_set,
                 warn=lambda message: self._warn(message, node),
+                progress=lambda done, size: self._tell(NodeProgressed(node, done, size)),
             ) as work:
                 artifact, blobs = kept(node.rule.run(work), work, inputs)
             result = Result(artifact, blobs, round(time.monotonic() - started, 6))
@@ -422,7 +430,9 @@ class _Build:
         if done.result is not None:
             self._made[run.ingredients.key()] = done.result
             self._ran.add(done.node)
-            self._tell(NodeFinished(done.node, done.result.artifact, done.result.seconds))
+            self._tell(
+                NodeFinished(done.node, done.result.artifact, done.result.seconds, elsewhere=done.elsewhere)
+            )
             for node in twins:
                 if node is not done.node:
                     self._tell(NodeCached(node, done.result.artifact))
@@ -481,14 +491,23 @@ class _Build:
 
     def _reasons(self, node: Node, ingredients: Ingredients) -> tuple[str, ...]:
         if not self._settings.use_cache:
-            return ("the cache is switched off",)
-        before = self._history.before(node.name)
-        sources = {name: [needed.name for needed in given] for name, given in node.inputs.items()}
-        return reasons(before.ingredients if before else None, ingredients, sources)
+            return (CACHE_OFF,)
+        return self._history.why(node, ingredients, self._graph)
+
+    def _tell_expected(self) -> None:
+        """Tells once, before the first run, how long nodes took when they ran last."""
+        if not self._expected:
+            self._expected = True
+            if seconds := self._settings.expected():
+                self._tell(RunsExpected(seconds))
+
+    def _jobs(self) -> int:
+        """How many nodes run here at once."""
+        return self._settings.jobs or os.cpu_count() or 1
 
     def _remember(self) -> None:
         outcome = Outcome(self._looked_up, self._results, self._failures, self._ran)
-        if self._history.wants(outcome.state(), ran=bool(self._ran)):
+        if self._history.wants(outcome.state(), ran=bool(self._ran or self._failures)):
             self._history.keep(self._journal.record(self._graph, outcome))
 
     def _warn(self, message: str, node: Node) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
 from pathlib import Path
 from types import MappingProxyType
@@ -89,6 +89,9 @@ class Work(Protocol[OptionsT]):
 
         Raises RuleError if it is not installed or ends with another status than 0.
         """
+
+    def passing(self, pieces: Iterable[bytes], size: int) -> Iterator[bytes]:
+        """The same pieces, shown to the user as they pass: `size` bytes in all are what this run goes through."""
 
     def warn(self, message: str) -> None:
         """Tells the user something that does not stop the build."""

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import os
+import time
 from collections import OrderedDict
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any, BinaryIO
@@ -22,6 +23,9 @@ PIECE_BYTES = 1 << 20
 _MOST_OPEN = 16
 # How often a run that waits for a program looks whether the build was stopped.
 _LOOK_SECONDS = 0.2
+# How often a run tells how far it is, and after how many bytes it looks at the clock for that.
+_TELL_SECONDS = 0.1
+_TELL_BYTES = 1 << 16
 
 
 class CancelledError(Exception):
@@ -32,7 +36,8 @@ class StoreWork:
     """The Work of one node: its options, its inputs' artifacts, and a store to read from and write to.
 
     Use it as a context manager: leaving it closes what was opened and removes the scratch folder. Blobs are read
-    with `pread` on files kept open, never mapped: mapped pages would count as this process's memory.
+    with `pread` on files kept open, never mapped: mapped pages would count as this process's memory. `progress` is
+    told now and then how many bytes the run has gone through, of how many if it said so (0: nobody knows).
     """
 
     def __init__(
@@ -43,12 +48,14 @@ class StoreWork:
         store: Store,
         cancelled: Callable[[], bool] = lambda: False,
         warn: Callable[[str], None] = lambda message: None,
+        progress: Callable[[int, int], None] = lambda done, size: None,
     ) -> None:
         self.options = options
         self._inputs = inputs
         self._store = store
         self._cancelled = cancelled
         self._warn = warn
+        self._meter = _Meter(progress)
         self._closing = ExitStack()
         self._blobs = self._closing.enter_context(OpenBlobs(store))
 
@@ -85,6 +92,7 @@ class StoreWork:
         content = os.pread(self._blobs.descriptor(part.blob), part.size, part.offset)
         if len(content) != part.size:
             raise MissingBlobError(f"{part.blob} is shorter than it was")
+        self._meter.read(part.size)
         return content
 
     def pieces(self, part: Slice) -> Iterator[bytes]:
@@ -95,7 +103,7 @@ class StoreWork:
     @contextmanager
     def writer(self) -> Iterator[BlobWriter]:
         with self._store.writer() as writer:
-            yield _CancellableWriter(writer, self._stop_if_cancelled)
+            yield _CancellableWriter(writer, self._stop_if_cancelled, self._meter.wrote)
 
     def put(self, content: bytes) -> Digest:
         with self.writer() as writer:
@@ -139,6 +147,13 @@ class StoreWork:
             last = errors.decode("utf-8", "replace").strip().rpartition("\n")[2]
             raise RuleError(f"`{command[0]}` failed: {last or f'exit status {process.returncode}'}")
         return output
+
+    def passing(self, pieces: Iterable[bytes], size: int) -> Iterator[bytes]:
+        self._meter.expect(size)
+        for piece in pieces:
+            self._stop_if_cancelled()
+            self._meter.passed(len(piece))
+            yield piece
 
     def warn(self, message: str) -> None:
         self._warn(message)
@@ -211,13 +226,53 @@ def decoding(artifact: Artifact) -> Iterator[None]:
         ) from error
 
 
+class _Meter:
+    """How far a run is. What passes counts if anything does, else what was read or written, whichever is more."""
+
+    def __init__(self, tell: Callable[[int, int], None]) -> None:
+        self._tell = tell
+        self._size: int | None = None
+        self._read = self._wrote = self._passed = 0
+        self._next_bytes = _TELL_BYTES
+        self._next_seconds = time.monotonic() + _TELL_SECONDS
+
+    def expect(self, size: int) -> None:
+        self._size = size + (self._size or 0)
+
+    def read(self, size: int) -> None:
+        self._read += size
+        self._look()
+
+    def wrote(self, size: int) -> None:
+        self._wrote += size
+        self._look()
+
+    def passed(self, size: int) -> None:
+        self._passed += size
+        self._look()
+
+    def _look(self) -> None:
+        done = max(self._read, self._wrote) if self._size is None else self._passed
+        if done < self._next_bytes:
+            return
+        self._next_bytes = done + _TELL_BYTES
+        # What is packed has headers besides the contents that the size is of.
+        done = min(done, self._size) if self._size else done
+        now = time.monotonic()
+        if now >= self._next_seconds:
+            self._next_seconds = now + _TELL_SECONDS
+            self._tell(done, self._size or 0)
+
+
 class _CancellableWriter:
-    def __init__(self, inner: BlobWriter, check: Callable[[], None]) -> None:
+    def __init__(self, inner: BlobWriter, check: Callable[[], None], wrote: Callable[[int], None]) -> None:
         self._inner = inner
         self._check = check
+        self._wrote = wrote
 
     def write(self, piece: bytes | memoryview) -> int:
         self._check()
+        self._wrote(len(piece))
         return self._inner.write(piece)
 
     @property

@@ -11,10 +11,12 @@ from pathlib import Path
 from shlex import quote
 from typing import TYPE_CHECKING, NamedTuple
 
+from kitbuild import __version__
 from kitbuild.cli.configs import DEFAULT_FORMAT, Lowered, add_config_arguments, lowered, output_name, scope_of
 from kitbuild.cli.linuxkit import add_linuxkit_flags, check_linuxkit_flags
 from kitbuild.errors import BuildError, KitbuildError, MissingBlobError, UsageError
-from kitbuild.event import OutputStarted, OutputWritten, Warned
+from kitbuild.event import BuildStarted, OutputStarted, OutputWritten, Warned
+from kitbuild.graph import Graph
 from kitbuild.registry import formats_named
 
 if TYPE_CHECKING:
@@ -23,7 +25,7 @@ if TYPE_CHECKING:
     from kitbuild.cli.remote import Caches
     from kitbuild.engine import Executor
     from kitbuild.history import Builds
-    from kitbuild.report import Report
+    from kitbuild.report import BuildReport, ReportKind
     from kitbuild.rule import Artifact
     from kitbuild.store import Notes, Result, Store
 
@@ -112,34 +114,47 @@ def add(subparsers: _SubParsersAction[ArgumentParser]) -> None:
 
 def run(arguments: Namespace) -> int:
     """Builds and writes the outputs."""
+    if arguments.dry_run:
+        target_of(arguments)
+        check_linuxkit_flags(arguments)
+        return _dry_run(arguments)
+    from kitbuild.config.sources import name_of
+
+    report = _report(arguments)
+    try:
+        report(BuildStarted(__version__, tuple(map(name_of, arguments.configs))))
+        _run(arguments, report)
+    except BaseException as error:
+        report.fail(error)
+        raise
+    report.finish()
+    return 0
+
+
+def _report(arguments: Namespace) -> BuildReport:
+    """What tells the user of the build."""
     from kitbuild.report import open_report
 
+    kind: ReportKind = "json" if arguments.json else "quiet" if arguments.quiet else "auto"
+    stream = sys.stdout if arguments.json else sys.stderr
+    if arguments.profile is not None:
+        check_folder(arguments.profile.parent)
+    return open_report(kind, verbosity=arguments.verbose, stream=stream, profile=arguments.profile)
+
+
+def _run(arguments: Namespace, report: BuildReport) -> None:
     target = target_of(arguments)
     warnings = check_linuxkit_flags(arguments)
-    if arguments.dry_run:
-        return _dry_run(arguments)
     check_folder(target.path("").parent)
     found = lowered(arguments, formats=target.formats)
     _check_one_output(target, list(found.graph.outputs))
-    kind = "json" if arguments.json else "quiet" if arguments.quiet else "auto"
-    stream = sys.stdout if arguments.json else sys.stderr
-    report = open_report(
-        kind,  # type: ignore[arg-type]
-        verbosity=arguments.verbose,
-        stream=stream,
-        profile=arguments.profile,
-    )
     for warning in (*warnings, *found.warnings):
         report(Warned(warning))
     from kitbuild.cli.remote import Purpose, caches
 
-    try:
-        purpose = Purpose(scope_of(arguments), explains=arguments.require_cached or arguments.verbose > 0)
-        with found.store.lease(), caches(found.settings, found.store, report, purpose) as using:
-            _build(arguments, found, using, target=target, report=report)
-    finally:
-        report.close()
-    return 0
+    purpose = Purpose(scope_of(arguments), explains=arguments.require_cached or arguments.verbose > 0)
+    with found.store.lease(), caches(found.settings, found.store, report, purpose) as using:
+        _build(arguments, found, using, target=target, report=report)
 
 
 def check_folder(folder: Path) -> None:
@@ -204,7 +219,9 @@ def _check_one_output(target: Target, outputs: Sequence[str]) -> None:
         )
 
 
-def _build(arguments: Namespace, found: Lowered, using: Caches, *, target: Target, report: Report) -> None:
+def _build(
+    arguments: Namespace, found: Lowered, using: Caches, *, target: Target, report: BuildReport
+) -> None:
     from kitbuild.engine import Settings, build
     from kitbuild.export import in_place
     from kitbuild.history import Builds
@@ -221,13 +238,26 @@ def _build(arguments: Namespace, found: Lowered, using: Caches, *, target: Targe
     def wanted(suffix: str, artifact: Artifact) -> bool:
         return target.single == "-" or in_place(paths[suffix], artifact, found.store) is None
 
+    def expected() -> dict[str, float]:
+        record = history.latest()
+        before = record.nodes if record else {}
+        return {node.name: before[node.name].seconds for node in found.graph if node.name in before}
+
+    def stop() -> None:
+        error = sys.exception()
+        if isinstance(error, KeyboardInterrupt):
+            # Before what runs is waited for, which may take so long that the program is ended.
+            report.fail(error)
+        using.stop()
+
     def built(store: Store, executor: Executor | None) -> Mapping[str, Result]:
         settings = Settings(
             found.settings.jobs,
             use_cache=not arguments.no_cache,
             require_cached=arguments.require_cached,
             executor=executor,
-            stop=using.stop,
+            stop=stop,
+            expected=expected,
         )
         return build(found.graph, store, report=report, history=history, settings=settings, wanted=wanted)
 
@@ -242,19 +272,21 @@ def _build(arguments: Namespace, found: Lowered, using: Caches, *, target: Targe
             report(Warned("the remote cache keeps losing what it had: building without it"))
             store = found.store
             results = built(store, None)
+        using.share(history)
+        for suffix, path in paths.items():
+            nodes = Graph.of({suffix: found.graph.outputs[suffix]}).nodes
+            share = len(nodes), report.cached(nodes)
+            _export(results[suffix], path, share, store=store, notes=found.store, report=report)
     finally:
-        # Of a build that failed too: then one wants it most.
-        _write_records(arguments, found, history, store)
-    using.share(history)
-    for suffix, path in paths.items():
-        _export(results[suffix], path, store=store, notes=found.store, report=report)
+        # Of a build that failed too: then one wants it most. With the outputs in place, so that it tells of them.
+        _write_records(arguments, found, history, paths)
 
 
 def _wants_record(arguments: Namespace) -> bool:
     return arguments.report is not None or arguments.record is not None
 
 
-def _write_records(arguments: Namespace, found: Lowered, history: Builds, store: Store) -> None:
+def _write_records(arguments: Namespace, found: Lowered, history: Builds, paths: Mapping[str, Path]) -> None:
     """Writes what the user wants to keep of a build, if it came so far that there is anything to tell."""
     record = history.latest() if _wants_record(arguments) else None
     if record is None:
@@ -264,7 +296,7 @@ def _write_records(arguments: Namespace, found: Lowered, history: Builds, store:
     if arguments.record is not None:
         write_record(arguments.record, record)
     if arguments.report is not None:
-        write_report(arguments.report, record, found, store)
+        write_report(arguments.report, record, found, paths)
 
 
 def _lost_content(error: BuildError | MissingBlobError) -> bool:
@@ -273,7 +305,10 @@ def _lost_content(error: BuildError | MissingBlobError) -> bool:
     )
 
 
-def _export(result: Result, path: Path, *, store: Store, notes: Notes, report: Report) -> None:
+def _export(
+    result: Result, path: Path, share: tuple[int, int], *, store: Store, notes: Notes, report: BuildReport
+) -> None:
+    """Writes an output; `share` is how many nodes it is made of, and how many of them were cached."""
     from kitbuild import export
 
     if str(path) == "-":
@@ -282,11 +317,11 @@ def _export(result: Result, path: Path, *, store: Store, notes: Notes, report: R
     started = time.monotonic()
     there = export.in_place(path, result.artifact, notes)
     if there is not None:
-        report(OutputWritten(path, there, False, time.monotonic() - started))
+        report(OutputWritten(path, there, False, time.monotonic() - started, *share))
         return
     report(OutputStarted(path, export.extents_of(result.file(store), store).size))
     written = export.export(result, path, store=store, notes=notes)
-    report(OutputWritten(path, written.digest, written.fresh, time.monotonic() - started))
+    report(OutputWritten(path, written.digest, written.fresh, time.monotonic() - started, *share))
 
 
 def _pour(result: Result, store: Store) -> None:

@@ -1,4 +1,4 @@
-"""kitbuild schema: what a config may say, for editors."""
+"""kitbuild schema: what a config may say, for editors, and what a build tells programs."""
 
 from __future__ import annotations
 
@@ -15,6 +15,8 @@ Writes the JSON Schema of configs (draft 7), by which an editor completes and ex
   kitbuild schema >linuxkit.schema.json
 
 A config names it in its first line: # yaml-language-server: $schema=linuxkit.schema.json
+
+  kitbuild schema --events >events.schema.json    the same of the lines that `kitbuild build --json` writes
 """
 
 
@@ -26,11 +28,19 @@ def add(subparsers: _SubParsersAction[ArgumentParser]) -> None:
         description=_DESCRIPTION,
         formatter_class=RawDescriptionHelpFormatter,
     )
+    parser.add_argument(
+        "--events", action="store_true", help="write the schema of the events of `build --json` instead"
+    )
     parser.set_defaults(run=run)
 
 
 def run(arguments: Namespace) -> int:
     """Writes the schema."""
+    if arguments.events:
+        from kitbuild.report.schema import event_schema_text
+
+        sys.stdout.write(event_schema_text())
+        return 0
     from kitbuild.config.json_schema import json_schema_text
 
     sys.stdout.write(json_schema_text())

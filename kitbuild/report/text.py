@@ -3,7 +3,13 @@
 from __future__ import annotations
 
 import os
-from typing import TextIO
+from typing import TYPE_CHECKING, TextIO
+
+if TYPE_CHECKING:
+    from kitbuild.event import BuildFinished
+
+# Less is not worth a word.
+_LEAST_SAVED_SECONDS = 0.1
 
 
 def human_size(size: int) -> str:
@@ -29,9 +35,33 @@ def human_seconds(seconds: float) -> str:
     return f"{minutes} min {rest} s"
 
 
+def amount(done: int, size: int) -> str:
+    """How much of `size` bytes: `12.5 of 300 MiB`; just how much if `size` is 0."""
+    if not size:
+        return human_size(done)
+    left, unit = human_size(done).split()
+    whole = human_size(size)
+    return f"{left} of {whole}" if whole.endswith(f" {unit}") else f"{left} {unit} of {whole}"
+
+
 def plural(count: int, noun: str) -> str:
     """`1 node`, `2 nodes`."""
     return f"{count} {noun}" if count == 1 else f"{count} {noun}s"
+
+
+def closing_line(event: BuildFinished) -> str:
+    """How a build ended, in one line: `41 nodes: 3 run (2 elsewhere), 38 cached (3 remote; 12.3 s saved), 0.42 s`."""
+    counts = event.counts
+    parts = [f"{counts.ran + counts.sent} run" + (f" ({counts.sent} elsewhere)" if counts.sent else "")]
+    notes = [f"{counts.far} remote"] if counts.far else []
+    if counts.saved >= _LEAST_SAVED_SECONDS:
+        notes.append(f"{human_seconds(counts.saved)} saved")
+    parts.append(f"{counts.near + counts.far} cached" + (f" ({'; '.join(notes)})" if notes else ""))
+    if counts.failed:
+        parts.append(f"{counts.failed} failed")
+    if counts.left:
+        parts.append(f"{counts.left} left")
+    return f"{plural(counts.nodes, 'node')}: {', '.join(parts)}, {human_seconds(event.seconds)}"
 
 
 def printable(text: str) -> str:
@@ -50,8 +80,17 @@ def encodable(text: str, encoding: str) -> str:
 
 
 def use_color(stream: TextIO) -> bool:
-    """Whether to colour what goes to `stream`: a terminal that can, and no NO_COLOR in the environment."""
-    return stream.isatty() and not os.environ.get("NO_COLOR") and os.environ.get("TERM") != "dumb"
+    """Whether to colour what goes to `stream`: a terminal that can, unless the environment says otherwise.
+
+    NO_COLOR forbids it, FORCE_COLOR and CLICOLOR_FORCE demand it, in this order; empty and `0` (but of NO_COLOR)
+    count as not set.
+    """
+    environment = os.environ
+    if environment.get("NO_COLOR"):
+        return False
+    if any(environment.get(name, "") not in ("", "0") for name in ("FORCE_COLOR", "CLICOLOR_FORCE")):
+        return True
+    return stream.isatty() and environment.get("TERM") != "dumb"
 
 
 def painted(text: str, style: str, *, color: bool) -> str:

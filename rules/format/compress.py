@@ -27,7 +27,8 @@ def run(work: Work[CompressOptions]) -> Extents:
     extents = work.extents(work.artifact("file"))
     if work.options.compression == "none":
         return extents
-    return Extents.whole(compressed(read(extents, work), work, work.options.compression))
+    pieces = work.passing(read(extents, work), extents.size)
+    return Extents.whole(compressed(pieces, work, work.options.compression))
 
 
 def compressed(pieces: Iterator[bytes], work: Work[Any], compression: Compression) -> Digest:

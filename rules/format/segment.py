@@ -42,8 +42,9 @@ def run(work: Work[SegmentOptions]) -> Extents:
     if work.options.compression == "none":
         return stored(archive(tree), work)
     compressing = compressor(work.options.compression)
+    size = sum(entry.content.size for entry in tree if entry.content is not None)
     with work.writer() as writer:
-        for piece in _gathered(archive(tree), work):
+        for piece in work.passing(_gathered(archive(tree), work), size):
             writer.write(compressing.compress(piece))
         writer.write(compressing.flush())
         blob = writer.commit()

@@ -5,13 +5,18 @@ from __future__ import annotations
 import io
 import json
 import os
+import re
 import sys
 import tarfile
 from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
+import jsonschema
 import pytest
 
+from kitbuild import __version__
+from kitbuild.report.schema import event_schema
 from tests.support import images
 from tests.support.command import CONFIG, OUTPUTS, PROGRAM, Site, digest_of, small_images, web_image
 
@@ -224,14 +229,113 @@ def test_architecture_has_two_names(site: Site, name: str, other: str) -> None:
 def test_json_report_is_one_object_a_line_on_stdout(site: Site) -> None:
     finished = site.run("build", "--json", "linuxkit.yml")
 
-    events = [json.loads(line) for line in finished.stdout.splitlines()]
+    events = events_of(finished.stdout)
     assert finished.stderr == ""
     assert [event["path"] for event in events if event["event"] == "output-written"] == list(OUTPUTS)
-    (summary,) = [event for event in events if event["event"] == "build-finished"]
-    assert events[0] == {"event": "build-started", "nodes": summary["ran"]}
-    assert (summary["cached"], summary["failed"], summary["left"]) == (0, 0, 0)
+    summary = events[-1]
+    assert events[0] == {"event": "build-started", "version": __version__, "configs": ["linuxkit.yml"]}
+    assert (summary["outcome"], summary["status"]) == ("done", 0)
+    assert (summary["nodes"], summary["near"], summary["left"]) == (summary["ran"], 0, 0)
     started = {event["node"] for event in events if event["event"] == "node-started"}
     assert started == {event["node"] for event in events if event["event"] == "node-finished"}
+
+
+def events_of(stdout: bytes) -> list[dict[str, Any]]:
+    """The events of a build, checked: of the schema, the first and the last what they always are."""
+    events = [json.loads(line) for line in stdout.splitlines()]
+    for event in events:
+        jsonschema.validate(event, event_schema())
+    assert (events[0]["event"], events[-1]["event"]) == ("build-started", "build-finished")
+    assert [event["event"] for event in events].count("build-finished") == 1
+    return events
+
+
+def test_mistakes_in_a_config_are_events(site: Site) -> None:
+    site.change("linuxkit.yml", "cmdline:", "cmdlin:")
+    site.change("linuxkit.yml", "    contents: first", "    content: first")
+
+    finished = site.run("build", "--json", "linuxkit.yml", status=2)
+
+    _, first, second, last = events_of(finished.stdout)
+    assert (first["where"], second["where"]) == (
+        {"file": "linuxkit.yml", "line": 3, "column": 3},
+        {"file": "linuxkit.yml", "line": 15, "column": 5},
+    )
+    assert first["hint"] == "did you mean `cmdline`?"
+    assert (last["outcome"], last["status"], last["nodes"]) == ("refused", 2, 0)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "status"),
+    [
+        pytest.param(["--format", "nothing", "linuxkit.yml"], 2, id="format"),
+        pytest.param(["--dir", "nowhere", "linuxkit.yml"], 2, id="folder"),
+        pytest.param(["nowhere.yml"], 2, id="config"),
+        pytest.param(["--require-cached", "linuxkit.yml"], 1, id="nothing cached"),
+    ],
+)
+def test_build_that_fails_ends_with_an_event(site: Site, arguments: list[str], status: int) -> None:
+    finished = site.run("build", "--json", *arguments, status=status)
+
+    events = events_of(finished.stdout)
+    assert events[-1]["status"] == status
+    assert events[-1]["outcome"] == ("refused" if status == 2 else "failed")
+    assert {event["event"] for event in events} & {"error", "node-failed"}
+
+
+def test_failed_node_leaves_those_that_need_it(site: Site) -> None:
+    site.change("linuxkit.yml", "  image: t/kernel:v1", "  image: t/kernel:v1\n  binary: nothing")
+
+    finished = site.run("build", "--json", "linuxkit.yml", status=1)
+
+    last = events_of(finished.stdout)[-1]
+    assert (last["outcome"], last["failed"]) == ("failed", 1)
+    assert last["left"] > 0
+    assert last["ran"] + last["failed"] + last["left"] == last["nodes"]
+
+
+def test_output_says_how_much_of_it_was_cached(built: Site) -> None:
+    built.change("linuxkit.yml", "first", "second")
+
+    lines = built.run("build", "linuxkit.yml").lines
+
+    (initrd,) = [line for line in lines if line.startswith("linuxkit-initrd.img")]
+    assert re.search(r"  \d+ of \d+ nodes cached$", initrd)
+
+
+def test_profile_of_a_build_is_a_trace(site: Site) -> None:
+    site.run("build", "--profile", "trace.json", "linuxkit.yml")
+
+    events = json.loads((site.folder / "trace.json").read_text())["traceEvents"]
+    nodes = [event for event in events if event["ph"] == "X" and event["tid"]]
+    assert {"initrd", "kernel: boot"} <= {event["name"] for event in nodes}
+    assert {event["id"] for event in events if event["ph"] == "s"} == {
+        event["id"] for event in events if event["ph"] == "f"
+    }
+    rows: dict[int, float] = {}
+    for event in sorted(nodes, key=lambda one: one["ts"]):
+        assert event["ts"] >= rows.get(event["tid"], 0.0) - 0.2, event["name"]
+        rows[event["tid"]] = event["ts"] + event["dur"]
+
+
+def test_profile_is_written_of_a_build_that_failed_too(site: Site) -> None:
+    site.run("build", "--profile", "trace.json", "--format", "nothing", "linuxkit.yml", status=2)
+
+    assert json.loads((site.folder / "trace.json").read_text())["otherData"]
+    site.run("build", "--profile", "nowhere/trace.json", "linuxkit.yml", status=2)
+
+
+def test_github_job_gets_folds_marks_and_a_summary(site: Site) -> None:
+    job = {"GITHUB_ACTIONS": "true", "CI": "true", "GITHUB_STEP_SUMMARY": str(site.folder / "summary.md")}
+
+    built = site.run("build", "linuxkit.yml", environment=job)
+    site.change("linuxkit.yml", "cmdline:", "cmdlin:")
+    refused = site.run("build", "linuxkit.yml", environment=job, status=2)
+
+    commands = [line for line in built.stderr.splitlines() if line.startswith("::")]
+    assert commands == ["::group::kitbuild: nodes that run", "::endgroup::"]
+    assert "\n::error file=linuxkit.yml,line=3,col=3,title=kitbuild::" in refused.stderr
+    assert "linuxkit-initrd.img</code>" in (site.folder / "summary.md").read_text()
 
 
 def test_quiet_build_says_nothing(site: Site) -> None:
@@ -257,7 +361,8 @@ def test_changed_contents_of_a_file_run_what_follows_from_it(built: Site) -> Non
 
     reasons = ran(built)
 
-    assert reasons["files"] == 'option `entries[1].text` changed from "first" to "second"'
+    expected = 'linuxkit.yml:15: files: etc/note: contents changed from "first" to "second"'
+    assert expected == reasons["files"]
     assert set(reasons) == {"files", *CHANGED_FILES}
 
 
@@ -276,7 +381,7 @@ def test_changed_bytes_of_a_source_file_run_what_follows_from_it(site: Site) -> 
     reasons = ran(site)
 
     assert set(reasons) == {"files: note.txt", "files", *CHANGED_FILES}
-    assert reasons["files: note.txt"].startswith("option `hex` changed from")
+    assert reasons["files: note.txt"].startswith("note.txt changed: sha256:7692c3ad3540 3 bytes -> sha256:")
 
 
 def test_touched_source_file_runs_nothing(site: Site) -> None:
@@ -301,7 +406,7 @@ def test_image_replaced_behind_its_tag_is_noticed(built: Site) -> None:
         "services web: segment",
         "initrd",
     }
-    assert reasons["image docker.io/t/web:v1"].startswith("`layer ")
+    assert reasons["image docker.io/t/web:v1"].startswith("linuxkit.yml:12: t/web:v1 moved: sha256:")
     assert "`image docker.io/t/web:v1` changed (" in reasons["services web: bundle"]
 
 
@@ -310,7 +415,9 @@ def test_changed_command_line_leaves_the_initrd_alone(built: Site) -> None:
 
     finished = built.run("build", "-v", "linuxkit.yml")
 
-    assert finished.ran == {"cmdline": 'option `text` changed from "console=ttyS0" to "console=ttyS1"'}
+    assert finished.ran == {
+        "cmdline": 'linuxkit.yml:3: cmdline changed from "console=ttyS0" to "console=ttyS1"'
+    }
     (initrd,) = [line for line in finished.lines if line.startswith("linuxkit-initrd.img")]
     assert initrd.endswith("up to date")
     assert (built.folder / "linuxkit-cmdline").read_text() == "console=ttyS1"
@@ -340,14 +447,14 @@ def test_service_put_first_changes_those_that_are_given_user_numbers(site: Site)
         "services web: segment",
         "initrd",
     }
-    assert "config_json" in reasons["services web: bundle"]
+    assert reasons["services web: bundle"] == "linuxkit.yml:11: services first was added"
 
 
 def test_changed_compression_packs_segments_again_and_nothing_else(built: Site) -> None:
     reasons = ran(built, "--compression", "zstd", "linuxkit.yml")
 
     assert {name.rpartition(": ")[2] for name in reasons} == {"segment", "initrd"}
-    assert 'option `compression` changed from "gzip" to "zstd"' in reasons["services web: segment"]
+    assert reasons["services web: segment"] == "--compression gzip -> zstd"
     assert (built.folder / "linuxkit-initrd.img").read_bytes()[:4] == b"\x28\xb5\x2f\xfd"
 
 

@@ -3,18 +3,24 @@
 from __future__ import annotations
 
 import http.server
+import json
+import os
+import pty
 import random
 import signal
 import subprocess
+import termios
 import threading
 import time
 from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
+import pyte
 import pytest
 
 from tests.support import images
-from tests.support.command import CONFIG, OUTPUTS, Site, digest_of, executable, small_images
+from tests.support.command import CONFIG, OUTPUTS, PROGRAM, Site, digest_of, executable, small_images
 from tests.support.registry import serving
 
 pytestmark = pytest.mark.integration
@@ -136,11 +142,9 @@ def test_killed_build_leaves_old_or_whole_outputs_and_a_sound_cache(
     assert list((site.folder / "cache" / "tmp").iterdir()) == []
 
 
-@pytest.mark.parametrize("how", [signal.SIGINT, signal.SIGTERM], ids=lambda how: how.name)
-@pytest.mark.parametrize("silent", ["manifest", "several manifests", "layer"])
-def test_build_that_waits_for_a_silent_registry_ends_soon(
-    tmp_path: Path, how: signal.Signals, silent: str
-) -> None:
+@contextmanager
+def silent_registry(silent: str) -> Iterator[tuple[str, threading.Event]]:
+    """A registry that has t/web and never answers when it is asked for a manifest, or a layer; says when it was."""
     asked, ended = threading.Event(), threading.Event()
     made = small_images()["t/web:v1"]
     known = {
@@ -168,6 +172,18 @@ def test_build_that_waits_for_a_silent_registry_ends_soon(
             pass
 
     with serving(Handler) as host:
+        try:
+            yield host, asked
+        finally:
+            ended.set()
+
+
+@pytest.mark.parametrize("how", [signal.SIGINT, signal.SIGTERM], ids=lambda how: how.name)
+@pytest.mark.parametrize("silent", ["manifest", "several manifests", "layer"])
+def test_build_that_waits_for_a_silent_registry_ends_soon(
+    tmp_path: Path, how: signal.Signals, silent: str
+) -> None:
+    with silent_registry(silent) as (host, asked):
         config = CONFIG.replace("t/web:v1", f"{host}/t/web:v1")
         if silent == "several manifests":
             config = config.replace("t/hello:v1", f"{host}/t/hello:v1")
@@ -180,13 +196,77 @@ def test_build_that_waits_for_a_silent_registry_ends_soon(
             _, stderr = process.communicate(timeout=25)
             seconds = time.monotonic() - sent
         finally:
-            ended.set()
             process.kill()
             process.communicate()
 
     assert (process.returncode, stderr) == (130, "interrupted\n")
     assert seconds < SECONDS
     assert site.outputs() == {}
+
+
+@pytest.mark.parametrize("moment", ["build-started", "nodes-started", "node-started", "node-finished"])
+def test_interrupted_build_ends_with_an_event_and_a_trace(
+    site: Site, expected: dict[str, str], moment: str
+) -> None:
+    process = subprocess.Popen(
+        [str(PROGRAM), "build", "--json", "--profile", "trace.json", "--no-cache", "linuxkit.yml"],
+        cwd=site.folder,
+        env=site.environment,
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    assert process.stdout is not None
+    events = []
+    for line in process.stdout:
+        events.append(json.loads(line))
+        if events[-1]["event"] == moment:
+            process.send_signal(signal.SIGINT)
+            break
+    rest, stderr = process.communicate(timeout=60)
+    events += [json.loads(line) for line in rest.splitlines()]
+
+    assert (process.returncode, stderr) == (130, "interrupted\n")
+    assert (events[0]["event"], events[-1]["event"]) == ("build-started", "build-finished")
+    assert (events[-1]["outcome"], events[-1]["status"]) == ("interrupted", 130)
+    assert [event["event"] for event in events].count("build-finished") == 1
+    assert json.loads((site.folder / "trace.json").read_text())["traceEvents"]
+    (site.folder / "trace.json").unlink()
+    assert not list(site.folder.glob(".trace*"))
+
+
+@pytest.mark.parametrize("how", [signal.SIGINT, signal.SIGTERM], ids=lambda how: how.name)
+def test_interrupted_terminal_is_left_clean(tmp_path: Path, how: signal.Signals) -> None:
+    ours, theirs = pty.openpty()
+    termios.tcsetwinsize(theirs, (10, 60))
+    said, drawn = b"", b" nodes"
+    with silent_registry("layer") as (host, _):
+        site = Site(tmp_path / "site", config=CONFIG.replace("t/web:v1", f"{host}/t/web:v1"))
+        process = subprocess.Popen(
+            [str(PROGRAM), "build", "linuxkit.yml"],
+            cwd=site.folder,
+            env={**site.environment, "TERM": "xterm-256color"},
+            stdin=theirs,
+            stdout=theirs,
+            stderr=theirs,
+            start_new_session=True,
+        )
+        os.close(theirs)
+        with suppress(OSError):
+            while piece := os.read(ours, 1 << 16):
+                if drawn not in said and drawn in said + piece:
+                    process.send_signal(how)
+                said += piece
+        status = process.wait(SECONDS)
+    os.close(ours)
+    screen = pyte.Screen(60, 10)
+    pyte.Stream(screen).feed(said.decode())
+
+    assert status == 130, said
+    assert f"  {host}/t/web:v1: layer" in said.decode()
+    assert [line.rstrip() for line in screen.display if line.strip()] == ["interrupted"]
+    assert (screen.cursor.y, screen.cursor.x, screen.cursor.hidden) == (1, 0, False)
 
 
 def test_signals_the_parent_ignores_stay_ignored(site: Site, expected: dict[str, str]) -> None:

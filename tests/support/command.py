@@ -56,12 +56,15 @@ class Finished:
     @property
     def lines(self) -> list[str]:
         """What it reported, with times left out: "4 nodes: 4 run, 0 cached"."""
-        return [re.sub(r"(, |  )\d+(\.\d+)? (ms|s)$", "", line) for line in self.stderr.splitlines()]
+        times = re.compile(
+            r"(, |  )\d+(\.\d+)? (ms|s)$| \((\d+ min )?[\d.]+ s saved\)|; (\d+ min )?[\d.]+ s saved"
+        )
+        return [times.sub("", line) for line in self.stderr.splitlines()]
 
     @property
     def counts(self) -> dict[str, int]:
         """The numbers of the closing line: run, cached and, if there are any, failed and left."""
-        nodes, _, rest = self.lines[-1].partition(": ")
+        nodes, _, rest = re.sub(r" \([^)]*\)", "", self.lines[-1]).partition(": ")
         counts = {name: int(number) for number, name in (pair.split() for pair in rest.split(", "))}
         assert sum(counts.values()) == int(nodes.split()[0])
         return counts
@@ -69,9 +72,9 @@ class Finished:
     @property
     def ran(self) -> dict[str, str]:
         """The nodes that ran and why, as `build -v` tells it; the names of layers without their digits."""
-        found = re.findall(
-            r"^run: (.*?): ((?:never|option|input|its|the cache|rule|isal|`).*)$", self.stderr, re.MULTILINE
-        )
+        words = r"never|option|its|it failed|the cache|kitbuild|changed the rule|isal|zstd|--|`"
+        reason = rf"(?:{words}|\S+\.yml:\d+: |\S+ changed: |[a-z]+ \S+ was removed).*"
+        found = re.findall(rf"^run: (.*?): ({reason})$", self.stderr, re.MULTILINE)
         return {re.sub(r"^layer [0-9a-f]{16}", "layer", name): why for name, why in found}
 
 

@@ -13,7 +13,7 @@ from typing import Any, NamedTuple, Protocol
 
 from kitbuild.digest import Digest
 from kitbuild.engine import Settings, build
-from kitbuild.event import Event, Reporter
+from kitbuild.event import Event, NodeProgressed, Reporter, RunsExpected
 from kitbuild.extents import Slice
 from kitbuild.graph import Graph
 from kitbuild.history import Builds
@@ -134,10 +134,11 @@ def lose(store: Store, *contents: bytes | Digest) -> None:
 
 
 def told(events: Iterable[Event]) -> list[str]:
-    """Events as short texts: "NodeStarted upper"."""
+    """Events as short texts, "NodeStarted upper", but for those that say how far things are."""
     return [
         f"{type(event).__name__} {found.name}"
         if (found := getattr(event, "node", None))
         else type(event).__name__
         for event in events
+        if not isinstance(event, (NodeProgressed, RunsExpected))
     ]

@@ -13,7 +13,16 @@ from kitbuild.cache.memory import MemoryStore
 from kitbuild.digest import Digest
 from kitbuild.engine import Settings, build
 from kitbuild.errors import BuildError, MissingBlobError, RuleError, StoreError
-from kitbuild.event import BuildFinished, Event, NodeFinished, NodeStarted, Warned
+from kitbuild.event import (
+    Event,
+    NodeCached,
+    NodeFinished,
+    NodeProgressed,
+    NodesFinished,
+    NodeStarted,
+    RunsExpected,
+    Warned,
+)
 from kitbuild.extents import Extents, Slice
 from kitbuild.graph import Graph
 from kitbuild.history import Builds
@@ -56,7 +65,7 @@ def waiting_for(barrier: threading.Barrier) -> Callable[[Work[TextOptions]], Dig
 
 
 def summary(events: list[Event]) -> tuple[int, int, int, int]:
-    (finished,) = [event for event in events if isinstance(event, BuildFinished)]
+    (finished,) = [event for event in events if isinstance(event, NodesFinished)]
     return finished.ran, finished.cached, finished.failed, finished.left
 
 
@@ -183,7 +192,7 @@ def test_second_build_runs_nothing(store: MemoryStore) -> None:
 
     assert second == first
     assert len(counted.texts) == 2
-    assert told(events) == ["BuildStarted", "NodeCached bottom", "NodeCached top", "BuildFinished"]
+    assert told(events) == ["NodesStarted", "NodeCached bottom", "NodeCached top", "NodesFinished"]
 
 
 def test_input_made_anew_with_the_same_bytes_stops_the_rebuild(store: MemoryStore) -> None:
@@ -309,7 +318,7 @@ def test_failed_node_leaves_its_users_and_lets_the_others_finish(store: MemorySt
     assert summary(events) == (2, 0, 2, 1)
     assert {"NodeFinished other", "NodeFailed bad", "NodeFailed worse"} <= set(told(events))
     assert "NodeStarted user" not in told(events)
-    assert isinstance(events[-1], BuildFinished)
+    assert isinstance(events[-1], NodesFinished)
 
 
 def test_failed_node_is_not_recorded_and_runs_again(store: MemoryStore) -> None:
@@ -694,11 +703,11 @@ def test_every_node_is_told_once_and_the_end_counts_them(store: MemoryStore) -> 
     built({"out": top}, store, report=events.append)
 
     assert told(events) == [
-        "BuildStarted",
+        "NodesStarted",
         "NodeCached bottom",
         "NodeStarted top",
         "NodeFinished top",
-        "BuildFinished",
+        "NodesFinished",
     ]
     assert summary(events) == (1, 1, 0, 0)
     finished = events[3]
@@ -771,12 +780,19 @@ def test_node_that_failed_first_is_remembered_once_it_is_made(store: MemoryStore
     assert reasons_of(store, "c") == [('option `text` changed from "a" to "c"',)]
 
 
-def test_what_failed_is_not_remembered_as_made(store: MemoryStore) -> None:
+def test_reason_compares_with_the_last_build_though_that_failed(store: MemoryStore) -> None:
     reasons_of(store, "a")
     with pytest.raises(BuildError):
         built({"out": node("top", failing, text="b")}, store)
 
-    assert reasons_of(store, "c") == [('option `text` changed from "a" to "c"',)]
+    assert reasons_of(store, "c") == [('option `text` changed from "b" to "c"',)]
+
+
+def test_node_that_failed_runs_again_for_that_alone(store: MemoryStore) -> None:
+    with pytest.raises(BuildError):
+        built({"out": node("top", failing, text="a")}, store)
+
+    assert reasons_of(store, "a") == [("it failed in the build before: no a",)]
 
 
 def test_defaults_build_everything_that_is_wanted(store: MemoryStore) -> None:
@@ -841,3 +857,59 @@ def test_failure_of_the_disk_under_a_rule_fails_its_node_alone() -> None:
 
     ((name, error),) = raised.value.failures
     assert (name, str(error)) == ("bad", "`/dev/disk`: Input/output error")
+
+
+# -- how far it is
+
+
+def test_times_of_the_last_build_are_told_once_before_anything_runs(store: MemoryStore) -> None:
+    events: list[Event] = []
+    bottom = node("bottom", text="x")
+    settings = Settings(expected=lambda: {"bottom": 1.5, "top": 2.0})
+
+    built({"out": node("top", needs=[bottom])}, store, settings=settings, report=events.append)
+
+    names = [type(event).__name__ for event in events]
+    assert [event for event in events if isinstance(event, RunsExpected)] == [
+        RunsExpected({"bottom": 1.5, "top": 2.0})
+    ]
+    assert names.index("RunsExpected") < names.index("NodeStarted")
+
+
+def test_nobody_is_asked_for_times_if_nothing_runs(store: MemoryStore) -> None:
+    def expected() -> dict[str, float]:
+        raise AssertionError("asked")
+
+    nodes = {"out": node("only")}
+    built(nodes, store)
+
+    built(nodes, store, settings=Settings(expected=expected))
+
+
+def test_cached_node_says_how_long_it_took(store: MemoryStore) -> None:
+    events: list[Event] = []
+    nodes = {"out": node("only")}
+    built(nodes, store, report=events.append)
+
+    built(nodes, store, report=events.append)
+
+    (ran,) = [event.seconds for event in events if isinstance(event, NodeFinished)]
+    assert [event.seconds for event in events if isinstance(event, NodeCached)] == [ran]
+
+
+def test_node_that_runs_long_says_how_far_it_is(store: MemoryStore) -> None:
+    def slow(work: Work[TextOptions]) -> Digest:
+        with work.writer() as writer:
+            for piece in work.passing([bytes(1 << 17)] * 2, 1 << 18):
+                writer.write(piece)
+                threading.Event().wait(0.11)
+            return writer.commit()
+
+    events: list[Event] = []
+    only = node("only", slow)
+
+    built({"out": only}, store, report=events.append)
+
+    assert [event for event in events if isinstance(event, NodeProgressed)] == [
+        NodeProgressed(only, 1 << 18, 1 << 18)
+    ]

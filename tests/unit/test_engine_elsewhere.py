@@ -13,7 +13,7 @@ from kitbuild.cache.memory import MemoryStore
 from kitbuild.digest import Digest
 from kitbuild.engine import Settings
 from kitbuild.errors import BuildError, MissingBlobError, StoreError
-from kitbuild.event import BuildFinished, Event, FetchStarted, NodeFailed, NodeStarted
+from kitbuild.event import Event, FetchStarted, NodeFailed, NodeFinished, NodesFinished, NodeStarted
 from kitbuild.export import export
 from kitbuild.extents import Extents, Literal, Slice
 from kitbuild.node import Key, Node
@@ -456,8 +456,12 @@ def test_summary_counts_a_run_elsewhere_as_run(store: Elsewhere) -> None:
         report=events.append,
     )
 
-    (finished,) = [event for event in events if isinstance(event, BuildFinished)]
+    (finished,) = [event for event in events if isinstance(event, NodesFinished)]
     assert (finished.ran, finished.cached) == (1, 0)
+    assert [event.elsewhere for event in events if isinstance(event, (NodeStarted, NodeFinished))] == [
+        True,
+        True,
+    ]
 
 
 def test_interrupt_ends_what_runs_wait_for_elsewhere(store: Elsewhere) -> None:

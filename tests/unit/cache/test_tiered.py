@@ -209,6 +209,21 @@ def test_newer_transfers_count_more(tmp_path: Path) -> None:
     assert link.seconds(1_000_000) == pytest.approx(1.0, rel=0.1)
 
 
+def test_what_comes_is_told_ten_times_a_second_at_most() -> None:
+    clock, told = Clock(), list[int]()
+    link = Link(clock, progress=told.append)
+
+    with link.down.transfer() as one, link.down.transfer() as other:
+        for passed in (one, other) * 3:
+            clock.now += 0.06
+            passed(10)
+    with link.up.transfer() as passed:
+        clock.now += 1.0
+        passed(1)
+
+    assert told == [20, 40, 60]
+
+
 def test_latency_is_part_of_every_distance() -> None:
     clock = Clock()
     link = Link(clock)

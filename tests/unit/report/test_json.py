@@ -3,12 +3,14 @@ from __future__ import annotations
 import io
 import json
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
+import jsonschema
 import pytest
 
-from kitbuild.event import Event
+from kitbuild.event import Event, Failed
 from kitbuild.report.json import JsonReport
+from kitbuild.report.schema import EVENTS, event_schema, reference
 from tests.unit.report import events
 from tests.unit.report.events import Broken, tell
 
@@ -29,10 +31,43 @@ def told(*happened: Event) -> list[dict[str, Any]]:
 @pytest.mark.parametrize(
     ("event", "expected"),
     [
-        pytest.param(events.STARTED, {"event": "build-started", "nodes": 2}, id="start"),
+        pytest.param(
+            events.BEGUN, {"event": "build-started", "version": "1.0", "configs": ["x.yml", "-"]}, id="start"
+        ),
+        pytest.param(events.STARTED, {"event": "nodes-started", "nodes": 2, "jobs": 4}, id="nodes"),
+        pytest.param(
+            events.EXPECTED, {"event": "runs-expected", "seconds": {SEGMENT["node"]: 2.0}}, id="expected"
+        ),
+        pytest.param(
+            events.PROGRESSED,
+            {"event": "node-progressed", **SEGMENT, "done": 3 << 20, "size": 12 << 20},
+            id="progress",
+        ),
+        pytest.param(
+            events.NODES_DONE,
+            {"event": "nodes-finished", "ran": 1, "cached": 1, "failed": 0, "left": 0, "seconds": 0.4},
+            id="nodes are done",
+        ),
+        pytest.param(events.FETCHED, {"event": "fetch-finished", "lost": 1}, id="content came"),
+        pytest.param(events.DOWNLOADED, {"event": "downloaded", "bytes": 20 << 20}, id="bytes came"),
+        pytest.param(
+            events.KEEPING,
+            {"event": "keep-started", "place": "https://cache.example", "results": 6},
+            id="results to keep",
+        ),
+        pytest.param(
+            events.ERRED,
+            {"event": "error", "message": "expected a config, got none", "where": None, "hint": "give one"},
+            id="error",
+        ),
+        pytest.param(
+            Failed(ValueError("a bug")),
+            {"event": "error", "message": "ValueError: a bug", "where": None, "hint": None},
+            id="bug",
+        ),
         pytest.param(
             events.CACHED,
-            {"event": "node-cached", **IMAGE, "artifact": ARTIFACT, "far": False},
+            {"event": "node-cached", **IMAGE, "artifact": ARTIFACT, "far": False, "seconds": 1.5},
             id="cached node",
         ),
         pytest.param(
@@ -42,12 +77,19 @@ def told(*happened: Event) -> list[dict[str, Any]]:
                 **SEGMENT,
                 "rule": "test/rule",
                 "why": ["input `tree` changed (sha256:1 -> sha256:2)", "isal changed (1 -> 2)"],
+                "elsewhere": False,
             },
             id="running node",
         ),
         pytest.param(
             events.DONE,
-            {"event": "node-finished", **SEGMENT, "artifact": ARTIFACT, "seconds": 0.25},
+            {
+                "event": "node-finished",
+                **SEGMENT,
+                "artifact": ARTIFACT,
+                "seconds": 0.25,
+                "elsewhere": False,
+            },
             id="finished node",
         ),
         pytest.param(
@@ -110,12 +152,27 @@ def told(*happened: Event) -> list[dict[str, Any]]:
                 "size": 1536,
                 "fresh": False,
                 "seconds": 0.1,
+                "nodes": 2,
+                "cached": 1,
             },
             id="output",
         ),
         pytest.param(
             events.FINISHED,
-            {"event": "build-finished", "ran": 1, "cached": 1, "failed": 0, "left": 0, "seconds": 0.42},
+            {
+                "event": "build-finished",
+                "outcome": "done",
+                "status": 0,
+                "nodes": 2,
+                "ran": 1,
+                "sent": 0,
+                "near": 1,
+                "far": 0,
+                "failed": 0,
+                "left": 0,
+                "saved": 1.5,
+                "seconds": 0.42,
+            },
             id="end",
         ),
     ],
@@ -125,20 +182,47 @@ def test_event_is_one_object(event: Event, expected: dict[str, Any]) -> None:
 
 
 def test_every_event_is_a_line_in_order() -> None:
-    assert [facts["event"] for facts in told(*events.ALL)] == [
-        "build-started",
-        "node-cached",
-        "node-started",
-        "node-finished",
-        "node-failed",
-        "warned",
-        "warned",
-        "fetch-started",
-        "output-started",
-        "output-written",
-        "build-finished",
-        "remote-used",
-    ]
+    names = [facts["event"] for facts in told(*events.ALL)]
+
+    assert (names[0], names[-1], len(names)) == ("build-started", "build-finished", len(events.ALL))
+
+
+def test_every_event_there_is_is_declared_and_nothing_else() -> None:
+    assert {facts["event"] for facts in told(*events.ALL)} == set(EVENTS)
+    assert set(get_args(Event)) == {type(event) for event in events.ALL}
+
+
+@pytest.mark.parametrize("event", events.ALL, ids=lambda event: type(event).__name__)
+def test_event_has_the_fields_its_schema_declares(event: Event) -> None:
+    schema = event_schema()
+    for one in schema["oneOf"]:
+        one["additionalProperties"] = False
+
+    (facts,) = told(event)
+
+    jsonschema.validate(facts, schema)
+
+
+def test_schema_takes_no_event_with_a_wrong_field() -> None:
+    (facts,) = told(events.FINISHED)
+
+    with pytest.raises(jsonschema.ValidationError):
+        jsonschema.validate({**facts, "outcome": "fine"}, event_schema())
+
+
+def test_reference_has_every_field() -> None:
+    for name, told_of in EVENTS.items():
+        assert f"**`{name}`**" in reference()
+        assert all(f"- `{field}`: " in reference() for field in told_of.fields)
+
+
+def test_what_a_runner_would_obey_is_escaped() -> None:
+    stream = io.StringIO()
+
+    JsonReport(stream)(events.WARNED._replace(message="##[error]##[x] ::set::"))
+
+    assert "##[" not in stream.getvalue()
+    assert json.loads(stream.getvalue())["message"] == "##[error]##[x] ::set::"
 
 
 def test_path_that_is_no_text_reads_back() -> None:
@@ -157,3 +241,10 @@ def test_reader_that_went_away_silences_the_report() -> None:
     report.close()
 
     assert stream.writes == 1
+
+
+def test_page_about_events_is_what_is_declared() -> None:
+    page = (Path(__file__).parents[3] / "docs" / "progress.md").read_text()
+
+    # To write it anew, put what `reference` gives in the place of everything behind the section's first paragraphs.
+    assert page.endswith("\n" + reference().rstrip() + "\n")

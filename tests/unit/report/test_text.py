@@ -7,6 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from kitbuild.report.text import (
+    amount,
     encodable,
     human_seconds,
     human_size,
@@ -123,6 +124,41 @@ def test_colours_are_for_terminals_that_want_them(
 
     assert expected is use_color(Terminal())
     assert use_color(io.StringIO()) is False
+
+
+@pytest.mark.parametrize(
+    ("environment", "expected"),
+    [
+        pytest.param({"FORCE_COLOR": "1"}, True, id="forced"),
+        pytest.param({"CLICOLOR_FORCE": "1"}, True, id="forced in another way"),
+        pytest.param({"FORCE_COLOR": "0"}, False, id="not forced"),
+        pytest.param({"FORCE_COLOR": ""}, False, id="empty"),
+        pytest.param({"FORCE_COLOR": "1", "TERM": "dumb"}, True, id="forced on a dumb terminal"),
+        pytest.param({"FORCE_COLOR": "1", "NO_COLOR": "1"}, False, id="forced and forbidden"),
+    ],
+)
+def test_colours_can_be_forced(
+    environment: dict[str, str], expected: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in ("NO_COLOR", "FORCE_COLOR", "CLICOLOR_FORCE"):
+        monkeypatch.delenv(name, raising=False)
+    for name, value in environment.items():
+        monkeypatch.setenv(name, value)
+
+    assert expected is use_color(io.StringIO())
+
+
+@pytest.mark.parametrize(
+    ("done", "size", "expected"),
+    [
+        (12 << 20, 300 << 20, "12.0 of 300 MiB"),
+        (512, 300 << 20, "512 B of 300 MiB"),
+        (3 << 30, 3 << 30, "3.0 of 3.0 GiB"),
+        (1536, 0, "1.5 KiB"),
+    ],
+)
+def test_amounts_share_their_unit(done: int, size: int, expected: str) -> None:
+    assert expected == amount(done, size)
 
 
 def test_painting_is_left_out_without_colour() -> None:
