@@ -14,6 +14,10 @@ Makes a pair of keys. The secret key signs the results that a build keeps in the
 nobody else may read, and belongs to the builds whose results shall be trusted, as a secret of CI, and to nobody else.
 The public key is printed; a build that trusts it takes no results but those signed with its secret key.
 
+  kitbuild cache keygen main-key                                          makes the key, prints the public one
+  kitbuild build --remote-cache-write --signing-key main-key linuxkit.yml signs with it
+  kitbuild build --trusted-key PUBLIC-KEY linuxkit.yml                    takes nothing else
+
 FILE is ~/.config/kitbuild/signing-key if none is given. One that exists is left as it is.
 """
 

@@ -13,6 +13,7 @@ from collections.abc import Sequence
 from contextlib import suppress
 from typing import Any, NoReturn
 
+from kitbuild.cli.color import add_color_flag
 from kitbuild.errors import UsageError
 from kitbuild.suggest import did_you_mean
 
@@ -25,7 +26,9 @@ _WORDS = (
         r"`\1`: expected no value, got `\2`",
     ),
 )
-_WRONG_CHOICE = re.compile(r"argument \S+: invalid choice: '(?P<word>.*?)' \(choose from (?P<names>.*)\)")
+_WRONG_CHOICE = re.compile(
+    r"argument (?:\S*/)?(?P<flag>\S+): invalid choice: '(?P<word>.*?)' \(choose from (?P<names>.*)\)"
+)
 # Commands of LinuxKit that kitbuild has no counterpart of.
 _ONLY_LINUXKIT = ("metadata", "pkg", "push", "run", "serve")
 
@@ -35,6 +38,8 @@ class Parser(ArgumentParser):
 
     def __init__(self, **options: Any) -> None:
         super().__init__(**{"allow_abbrev": False, **options})
+        if self.add_help:
+            add_color_flag(self)
 
     def parse_known_args(  # type: ignore[override]
         self, args: Sequence[str] | None = None, namespace: Namespace | None = None
@@ -52,9 +57,14 @@ class Parser(ArgumentParser):
         wrong = _WRONG_CHOICE.match(message)
         if wrong:
             # With quotes until Python 3.13, without them since.
-            hint = did_you_mean(wrong["word"], [name.strip("'") for name in wrong["names"].split(", ")])
-            if wrong["word"] in _ONLY_LINUXKIT and "COMMAND" in message:
+            names = [name.strip("'") for name in wrong["names"].split(", ")]
+            hint = did_you_mean(wrong["word"], names)
+            message = f"`{wrong['flag']}`: expected one of {', '.join(names)}, got `{wrong['word']}`"
+        if "COMMAND" in message:
+            if wrong and wrong["word"] in _ONLY_LINUXKIT:
                 hint = f"kitbuild only builds: keep `linuxkit {wrong['word']}` for that"
+            hint = hint or f"`{self.prog} --help` lists the commands"
+            message = f"unknown command `{wrong['word']}`" if wrong else message
         for pattern, words in _WORDS:
             message = pattern.sub(words, message)
         self._refuse(message, hint)

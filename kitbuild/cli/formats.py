@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from argparse import ArgumentParser, Namespace
+from argparse import ArgumentParser, Namespace, RawDescriptionHelpFormatter
 from typing import TYPE_CHECKING, Any
 
 from kitbuild.registry import formats
@@ -12,10 +12,23 @@ from kitbuild.system import Format
 if TYPE_CHECKING:
     from argparse import _SubParsersAction
 
+_DESCRIPTION = """\
+Lists what can be made, and which boot loaders each format takes for which architecture.
+
+  kitbuild formats
+  kitbuild formats --json | jq -r '.[] | select(.boots) | .name'    what boots by itself
+  kitbuild build --format iso,qcow2-efi linuxkit.yml                two of them, of one build
+"""
+
 
 def add(subparsers: _SubParsersAction[ArgumentParser]) -> None:
     """Registers the command."""
-    parser = subparsers.add_parser("formats", help="list the output formats", description=__doc__)
+    parser = subparsers.add_parser(
+        "formats",
+        help="list the output formats",
+        description=_DESCRIPTION,
+        formatter_class=RawDescriptionHelpFormatter,
+    )
     parser.add_argument("--json", action="store_true", help="write one JSON array for programs")
     parser.set_defaults(run=run)
 

@@ -11,40 +11,17 @@ import signal
 import sys
 import time
 from _thread import start_new_thread
-from argparse import RawDescriptionHelpFormatter
-from collections.abc import Sequence
+from argparse import SUPPRESS, RawDescriptionHelpFormatter
+from collections.abc import Iterable, Sequence
 from contextlib import suppress
 from importlib import import_module
-from typing import TextIO
+from typing import Any, TextIO
 
 from kitbuild import __version__
+from kitbuild.cli.color import take_color
+from kitbuild.cli.commands import SUMMARIES, listing
 from kitbuild.cli.flags import Parser
 from kitbuild.cli.linuxkit import rewritten
-
-# A module of this package each, imported only when it is asked for: imports are most of a build with nothing to do.
-_COMMANDS = (
-    "build",
-    "graph",
-    "why",
-    "history",
-    "diff",
-    "ls",
-    "cat",
-    "extract",
-    "lock",
-    "update",
-    "vendor",
-    "watch",
-    "init",
-    "doctor",
-    "cache",
-    "formats",
-    "schema",
-    "worker",
-    "completion",
-    "help",
-    "version",
-)
 
 _INTERRUPTED = 130
 # Ctrl-C, `kill`, and a terminal that is closed.
@@ -55,9 +32,13 @@ _GRACE_SECONDS = 3
 _DESCRIPTION = """\
 Builds bootable, immutable Linux systems from LinuxKit configs: without Docker, without root, and only what changed.
 
-  kitbuild build linuxkit.yml     build it
-  kitbuild graph linuxkit.yml     show what it turns into, and what of it is cached
-  kitbuild cache info             look after the cache
+  kitbuild init                             write linuxkit.yml, to start from
+  kitbuild build linuxkit.yml               build it: kernel, initrd, command line
+  kitbuild build --format iso linuxkit.yml  the same as a CD that boots
+  kitbuild graph linuxkit.yml               what it turns into, and what of it is cached
+"""
+_EPILOG = """
+`kitbuild help COMMAND` has flags and examples; `kitbuild help` alone lists what else is explained.
 """
 
 
@@ -74,11 +55,16 @@ def main(arguments: Sequence[str]) -> int:
         # Whoever read our output has gone, and knows it.
         return 1
     except Exception as error:
-        return _told(error)
+        return tell(error)
 
 
 def _run(arguments: Sequence[str]) -> int:
-    arguments = rewritten(arguments)
+    if "_ARGCOMPLETE" in os.environ:
+        # A shell asks how its line could go on.
+        from kitbuild.cli.completing import answer
+
+        return answer()
+    arguments = rewritten(take_color(arguments))
     try:
         parsed = _parser(arguments).parse_args(arguments)
     except SystemExit as ended:
@@ -88,17 +74,46 @@ def _run(arguments: Sequence[str]) -> int:
     return status
 
 
-def _parser(arguments: Sequence[str]) -> Parser:
-    parser = Parser(prog="kitbuild", description=_DESCRIPTION, formatter_class=RawDescriptionHelpFormatter)
-    parser.add_argument("--version", action="version", version=f"kitbuild {__version__}")
-    subparsers = parser.add_subparsers(title="commands", metavar="COMMAND", required=True)
-    asked = [name for name in arguments[:1] if name in _COMMANDS]
-    for name in asked or _COMMANDS:
-        import_module(f"kitbuild.cli.{name}").add(subparsers)
+def parser_of_all() -> Parser:
+    """The whole command line, for those who write about it."""
+    parser, _ = _parsers(SUMMARIES)
     return parser
 
 
-def _told(error: Exception) -> int:
+def parser_for(words: Sequence[str]) -> Parser:
+    """The command line with the flags of the one command that the words name."""
+    return _parser(words)
+
+
+def _parser(arguments: Sequence[str]) -> Parser:
+    # Imports are most of a build with nothing to do: those of other commands are left out.
+    asked = next((word for word in arguments if word in SUMMARIES), None)
+    parser, subparsers = _parsers([asked] if asked else [])
+    for name in SUMMARIES:
+        if name != asked:
+            subparsers.add_parser(name)
+    return parser
+
+
+def _parsers(names: Iterable[str]) -> tuple[Parser, Any]:
+    parser = Parser(
+        prog="kitbuild",
+        usage="kitbuild COMMAND [flags] ...",
+        description=f"{_DESCRIPTION}\n{listing()}",
+        epilog=_EPILOG,
+        formatter_class=RawDescriptionHelpFormatter,
+    )
+    parser.add_argument(
+        "--version", action="version", version=f"kitbuild {__version__}", help="say which this is"
+    )
+    # The list of all commands stands in the description, in groups.
+    subparsers = parser.add_subparsers(prog="kitbuild", metavar="COMMAND", required=True, help=SUPPRESS)
+    for name in names:
+        import_module(f"kitbuild.cli.{name}").add(subparsers)
+    return parser, subparsers
+
+
+def tell(error: Exception) -> int:
     """Tells the user what went wrong, and gives the exit status; our own bugs keep their traceback."""
     from kitbuild.errors import BuildError, KitbuildError
 
@@ -108,10 +123,9 @@ def _told(error: Exception) -> int:
         raise error
     # The report has told every failure of a node already.
     if not isinstance(error, BuildError):
-        from kitbuild.report.errors import format_error
-        from kitbuild.report.text import use_color
+        from kitbuild.report.ci import complaint
 
-        _say(format_error(error, color=use_color(sys.stderr)))
+        _say(complaint(error, sys.stderr))
     return error.exit_status
 
 

@@ -190,8 +190,8 @@ def test_other_lines_stay_as_they_are(arguments: list[str]) -> None:
             "expected another file with `--input-tar`",
             "remove `--input-tar`",
         ),
-        ("pkg build .", "argument COMMAND: invalid choice: 'pkg'", "keep `linuxkit pkg` for that"),
-        ("biuld x", "argument COMMAND: invalid choice: 'biuld'", "did you mean `build`?"),
+        ("pkg build .", "unknown command `pkg`", "keep `linuxkit pkg` for that"),
+        ("biuld x", "unknown command `biuld`", "did you mean `build`?"),
     ],
 )
 @pytest.mark.usefixtures("capsys")
