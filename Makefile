@@ -15,9 +15,11 @@ BUT_SLOW := $(if $(filter 1,$(KITBUILD_SLOW)),, and not slow)
 # Two: what CI has.
 WORKERS ?= 2
 
-# Tests that mostly wait for servers of their own run side by side.
-REMOTE := $(wildcard $(addprefix tests/integration/,test_remote_*.py test_cache_server*.py test_ci_recipes.py \
-    test_shared_cache_processes.py test_two_machines.py))
+# Tests that mostly wait for servers, browsers and shells of their own run side by side.
+SIDE_BY_SIDE := $(wildcard $(addprefix tests/integration/,test_remote_*.py test_cache_server*.py test_ci_recipes.py \
+    test_shared_cache_processes.py test_two_machines.py test_completion.py test_diff_command.py test_docs*.py \
+    test_doctor.py test_graph_*.py test_help.py test_init.py test_lock.py test_reading*.py test_report_*.py \
+    test_vendor.py test_watch.py test_why.py))
 
 # Debian packages, by what needs them.
 FOR_VENV := python3 python3-venv
@@ -25,7 +27,8 @@ FOR_DEMO := qemu-system-x86
 # Other programs that the integration tests hold results against.
 FOR_TESTS := apache2-utils cpio docker-registry git graphviz gzip kmod libarchive-tools mount openssl skopeo time zstd \
     binutils dosfstools e2fsprogs erofs-utils fdisk gdisk genisoimage mtools qemu-utils squashfs-tools u-boot-tools \
-    xfsprogs xorriso ovmf qemu-efi-aarch64 qemu-system-arm bubblewrap nginx-light postgresql
+    xfsprogs xorriso ovmf qemu-efi-aarch64 qemu-system-arm bubblewrap nginx-light postgresql \
+    bash-completion chromium chromium-driver fish fonts-dejavu-core groff man-db tmux zsh
 
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
@@ -68,8 +71,8 @@ test: test-packages test-servers kit ## every test, whole builds and boots inclu
 	@status=0
 	set -x
 	$(BIN)/python -m pytest -q -n $(WORKERS) tests/unit tests/contract || status=1
-	$(BIN)/python -m pytest --durations 10 -m "not boot$(BUT_SLOW)" $(addprefix --ignore=,$(REMOTE)) tests/integration || status=1
-	$(BIN)/python -m pytest --durations 10 -n $(WORKERS) -m "not boot$(BUT_SLOW)" $(REMOTE) || status=1
+	$(BIN)/python -m pytest --durations 10 -m "not boot$(BUT_SLOW)" $(addprefix --ignore=,$(SIDE_BY_SIDE)) tests/integration || status=1
+	$(BIN)/python -m pytest --durations 10 -n $(WORKERS) -m "not boot$(BUT_SLOW)" $(SIDE_BY_SIDE) || status=1
 	$(BIN)/python -m pytest --durations 10 -n $(WORKERS) -m "boot$(BUT_SLOW)" tests/integration || status=1
 	exit $$status
 
@@ -81,6 +84,11 @@ format: venv ## format the code and mend what ruff can mend
 .PHONY: coverage
 coverage: test-packages test-servers kit ## which lines and branches the tests reach
 	@$(BIN)/python -m pytest -q -n $(WORKERS) -m "not nothing$(BUT_SLOW)" --cov --cov-report term-missing:skip-covered
+
+.PHONY: docs
+docs: venv ## the documentation as a site, in build/site
+	@$(BIN)/python docs/site/make.py build/site
+	echo "build/site/index.html"
 
 .PHONY: bench
 bench: venv kit ## the measurements of bench/

@@ -7,9 +7,12 @@ import subprocess
 import sys
 from pathlib import Path
 
+import jsonschema
 import pytest
 
 from kitbuild.config.yaml import parse
+from kitbuild.report.schema import event_schema
+from tests.support.command import Site
 
 pytestmark = pytest.mark.integration
 
@@ -46,3 +49,10 @@ def test_example_is_valid(example: Path) -> None:
 
 def test_there_are_examples() -> None:
     assert {"minimal.yml", "files.yml"} <= {example.name for example in EXAMPLES}
+
+
+def test_command_writes_the_schema_of_events(tmp_path: Path) -> None:
+    written = Site(tmp_path / "site").run("schema", "--events").stdout
+
+    assert json.loads(written) == event_schema()
+    jsonschema.Draft7Validator.check_schema(event_schema())

@@ -225,3 +225,87 @@ def test_cancelled_work_stops_at_the_next_call(store: MemoryStore) -> None:
             work.put(b"more")
 
     assert store.missing([Digest.of(b"more"), Digest.of(b"before")]) != set()
+
+
+# -- how far a run is
+
+
+class Progress:
+    """What a run tells of itself, on a clock that goes on a second each time it is looked at."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch, *, seconds: float = 1.0) -> None:
+        self.told: list[tuple[int, int]] = []
+        self._now = 0.0
+        self._seconds = seconds
+        monkeypatch.setattr("kitbuild.work.time.monotonic", self._clock)
+
+    def _clock(self) -> float:
+        self._now += self._seconds
+        return self._now
+
+    def work(self, store: MemoryStore) -> StoreWork:
+        return StoreWork(
+            options=None, inputs={}, store=store, progress=lambda done, size: self.told.append((done, size))
+        )
+
+
+def test_run_tells_how_much_it_has_written_or_read(
+    store: MemoryStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    blob = put(store, bytes(3 * PIECE_BYTES))
+    progress = Progress(monkeypatch)
+
+    with progress.work(store) as work:
+        for _ in work.pieces(whole(blob)):
+            pass
+        with work.writer() as writer:
+            for _ in range(5):
+                writer.write(bytes(PIECE_BYTES))
+
+    assert progress.told == [(count * PIECE_BYTES, 0) for count in (1, 2, 3, 4, 5)]
+
+
+def test_what_passes_counts_in_place_of_what_is_read_and_written(
+    store: MemoryStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    progress = Progress(monkeypatch)
+    pieces = [bytes(PIECE_BYTES)] * 3
+
+    with progress.work(store) as work, work.writer() as writer:
+        passed = []
+        for piece in work.passing(iter(pieces), 2 * PIECE_BYTES):
+            passed.append(piece)
+            writer.write(piece * 9)
+
+    assert passed == pieces
+    assert sorted(set(progress.told)) == [(PIECE_BYTES, 2 * PIECE_BYTES), (2 * PIECE_BYTES, 2 * PIECE_BYTES)]
+
+
+def test_run_tells_ten_times_a_second_at_most(store: MemoryStore, monkeypatch: pytest.MonkeyPatch) -> None:
+    progress = Progress(monkeypatch, seconds=0.01)
+
+    with progress.work(store) as work, work.writer() as writer:
+        for _ in range(100):
+            writer.write(bytes(PIECE_BYTES))
+
+    assert 9 <= len(progress.told) <= 10
+
+
+def test_run_of_a_few_bytes_tells_nothing_and_looks_at_no_clock(
+    store: MemoryStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    progress = Progress(monkeypatch)
+
+    with progress.work(store) as work:
+        monkeypatch.setattr("kitbuild.work.time.monotonic", None)
+        work.put(b"few")
+
+    assert progress.told == []
+
+
+def test_what_passes_stops_when_the_build_is_cancelled(store: MemoryStore) -> None:
+    with (
+        StoreWork(options=None, inputs={}, store=store, cancelled=lambda: True) as work,
+        pytest.raises(CancelledError),
+    ):
+        next(work.passing([b"piece"], 5))
