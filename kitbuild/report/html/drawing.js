@@ -168,7 +168,7 @@ class Picture {
     if (!isLegible) {
       const left = 13 + 13 * size;
       context.font = `${Math.round(10 / scale)}px ${FONT}`;
-      context.fillText(fitted(context, node.label, BOX.width - left - 4), node.x + left, node.y + BOX.height / 2 + 1);
+      context.fillText(telling(context, node.label, BOX.width - left - 4), node.x + left, node.y + BOX.height / 2 + 1);
       return;
     }
     context.font = `600 12px ${FONT}`;
@@ -229,7 +229,7 @@ class Picture {
       const width = group.width * camera.scale - 16;
       if (width < 40 || camera.scale < 0.2 || !camera.sees(group)) continue;
       const [x, y] = [(group.x - camera.x) * camera.scale, (group.y - camera.y) * camera.scale];
-      context.fillText(fitted(context, group.title, width), x + 14 * camera.scale, y + 22 * camera.scale);
+      context.fillText(telling(context, group.title, width), x + 14 * camera.scale, y + 22 * camera.scale);
     }
     for (const block of scene.blocks) {
       if (block.groups.length < 3 || block.width * camera.scale < 90 || !camera.sees(block)) continue;

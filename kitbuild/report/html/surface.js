@@ -119,3 +119,10 @@ const fitted = (() => {
 })();
 
 const FONT = getComputedStyle(document.body).fontFamily;
+
+/** A name of a section or node within `width`; where that is too little, the part of it that tells it from others. */
+const telling = (context, name, width) => {
+  const whole = fitted(context, name, width);
+  if (whole === name) return whole;
+  return fitted(context, name.replace(/^image .*\//, "").replace(/^(init|kernel|onboot|onshutdown|services|volumes) /, ""), width);
+};
