@@ -34,9 +34,9 @@ def contents(initrd: bytes) -> dict[str, bytes]:
     [
         FIRST + SECOND,
         FIRST + bytes(1000) + SECOND + bytes(7),
-        gzip.compress(FIRST) + gzip.compress(SECOND),
+        gzip.compress(FIRST, mtime=0) + gzip.compress(SECOND, mtime=0),
         FIRST + bytes(4) + zstandard.compress(SECOND),
-        gzip.compress(FIRST + bytes(512) + SECOND),
+        gzip.compress(FIRST + bytes(512) + SECOND, mtime=0),
         zstandard.compress(FIRST) + bytes(5) + SECOND,
     ],
     ids=["plain", "padded", "gzip", "plain and zstd", "two in one stream", "zstd and plain"],
@@ -98,9 +98,10 @@ def test_entry_says_what_the_header_says() -> None:
         (member("x", mode=0o000644) + END, "expected a type of file"),
         (member("x" * 5000) + END, "at most 4096 bytes"),
         (FIRST + b"junk", "expected a cpio archive"),
-        (gzip.compress(FIRST)[:-9], "gzip stream"),
-        (gzip.compress(FIRST + b"junk"), "expected a cpio archive"),
+        (gzip.compress(FIRST, mtime=0)[:-9], "gzip stream"),
+        (gzip.compress(FIRST + b"junk", mtime=0), "expected a cpio archive"),
     ],
+    ids=["header", "name", "content", "digits", "type", "long-name", "junk", "cut-gzip", "junk-in-gzip"],
 )
 def test_damaged_initrd_is_an_error_with_a_place(initrd: bytes, said: str) -> None:
     with pytest.raises(KitbuildError, match=rf"`initrd`: byte \d+: .*{said}"):

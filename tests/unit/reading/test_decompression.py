@@ -14,7 +14,7 @@ from kitbuild.reading.window import BytesWindow
 
 CONTENT = random.Random(1).randbytes(300_000) + bytes(3_000_000) + b"the end " * 40_000
 COMPRESSED = {
-    "gzip": gzip.compress(CONTENT, 1),
+    "gzip": gzip.compress(CONTENT, 1, mtime=0),
     "zstd": zstandard.compress(CONTENT),
     "xz": lzma.compress(CONTENT, preset=0),
     "lzma": lzma.compress(CONTENT, lzma.FORMAT_ALONE, preset=0),
