@@ -135,6 +135,9 @@ def _report(arguments: Namespace) -> BuildReport:
     """What tells the user of the build."""
     from kitbuild.report import open_report
 
+    # Before there is a report, which would tell this where the output is expected.
+    if arguments.output == "-" and arguments.json:
+        raise UsageError("expected either `--json` or the output on stdout, got both")
     kind: ReportKind = "json" if arguments.json else "quiet" if arguments.quiet else "auto"
     stream = sys.stdout if arguments.json else sys.stderr
     if arguments.profile is not None:
@@ -206,8 +209,6 @@ def _check_single(arguments: Namespace, names: Sequence[str]) -> None:
         raise UsageError(
             f"expected one format with `--output`, got {len(names)}", hint="build them one after the other"
         )
-    if arguments.output == "-" and arguments.json:
-        raise UsageError("expected either `--json` or the output on stdout, got both")
 
 
 def _check_one_output(target: Target, outputs: Sequence[str]) -> None:

@@ -363,8 +363,10 @@ def test_command_line_that_cannot_be_is_refused(site: Site, arguments: list[str]
 def test_unknown_command_is_refused_with_those_there_are(site: Site, arguments: list[str]) -> None:
     text = error(site, *arguments)
 
-    assert text.startswith("usage: kitbuild [-h]")
-    assert ("biuld" in text and "'build'" in text) if arguments else ("COMMAND" in text)
+    assert text.startswith("usage: kitbuild COMMAND")
+    assert (
+        ("`biuld`" in text and "did you mean `build`" in text) if arguments else ("expected COMMAND" in text)
+    )
 
 
 @pytest.mark.parametrize(

@@ -53,11 +53,15 @@ def expected(site: Site) -> dict[str, str]:
 
 @pytest.fixture(scope="module")
 def duration(site: Site, expected: dict[str, str]) -> float:
-    """The seconds from the first node of a build to its end."""
-    process = site.start("build", "-v", "--no-cache", "linuxkit.yml")
-    begun = _first_line(process)
-    process.communicate(timeout=60)
-    return time.monotonic() - begun
+    """The seconds from the first node of a build to its end, when nothing else holds it up."""
+
+    def one() -> float:
+        process = site.start("build", "-v", "--no-cache", "linuxkit.yml")
+        begun = _first_line(process)
+        process.communicate(timeout=60)
+        return time.monotonic() - begun
+
+    return min(one() for _ in range(3))
 
 
 def _first_line(process: subprocess.Popen[str]) -> float:

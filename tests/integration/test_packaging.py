@@ -67,6 +67,10 @@ def test_wheel_holds_every_module_and_nothing_else(built: Path, kind: str) -> No
     }
     for room in ("rules", "cache"):
         modules |= {f"kitbuild/{path.relative_to(ROOT)}" for path in (ROOT / room).rglob("*.py")}
+    data = {
+        path for folder in ("cli/starters", "report/html") for path in (ROOT / "kitbuild" / folder).iterdir()
+    }
+    modules |= {f"kitbuild/{path.relative_to(ROOT / 'kitbuild')}" for path in data}
 
     names = ZipFile(only(built / kind, "*.whl")).namelist()
 

@@ -65,7 +65,6 @@ def test_path_of_an_output_is_the_name_and_what_follows_it() -> None:
         (["-o", "x", "--name", "y"], "expected either `--output` or `--name` and `--dir`"),
         (["-o", "x", "--dir", "y"], "expected either `--output` or `--name` and `--dir`"),
         (["-o", "x", "-f", "raw-efi,iso"], "expected one format with `--output`, got 2"),
-        (["-o", "-", "--json"], "expected either `--json` or the output on stdout"),
         (["--name", ""], "expected a name with `--name`"),
     ],
 )
