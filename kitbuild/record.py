@@ -22,7 +22,8 @@ _MOST_SECONDS = float(1 << 33)
 _MOST_BYTES = 1 << 62
 _MOST_LINES = 1 << 31
 _MOST_DEPTH = 100
-_PASSWORD = re.compile(r"(\b[a-z][a-z0-9+.-]*://)[^/@\s]*@", re.IGNORECASE)
+# Up to the last @, as URLs are read: a password may hold others.
+_PASSWORD = re.compile(r"(\b[a-z][a-z0-9+.-]*://)[^/?#\s]*@", re.IGNORECASE)
 
 # Raised whenever something else is read out of a record: one of another format counts as none.
 RECORD_FORMAT = 1

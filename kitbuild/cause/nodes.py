@@ -7,6 +7,7 @@ found in the origins of both builds; what nothing there explains is told in the 
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Iterator, Mapping, Sequence
 from functools import cached_property
 from typing import Any
@@ -35,6 +36,8 @@ _SBOM_FLAG = "--sbom-output"
 _LINUXKIT_FLAG = "--linuxkit-compatible"
 _LOADERS = "boot loader "
 _IMAGE = "image "
+# The folder of a container that has a number among its like.
+_NUMBERED = re.compile(r"(containers/(?P<kind>onboot|onshutdown)/)[0-9]{3,}-")
 # Documents that an image comes with.
 _BLOB = "blob "
 
@@ -185,7 +188,7 @@ class Comparison:
             return self._positions(name, kind_of(section) if field in ("bundle", "location") else "")
         found: tuple[Cause, ...] = (*changes.written(section), *changes.images_of(section))
         if field in ("config_json", "runtime_json") and not found:
-            found = self._around(section)
+            found = self._renumbered(name, field) or self._around(section)
         return found or self._tails(field)
 
     def _kernel(self, key: str) -> tuple[Cause, ...]:
@@ -201,6 +204,15 @@ class Comparison:
             told = [*known, *(other for one in known for other in self.inputs(one).come)]
             return once(cause for one in told for cause in self.own(one))
         return self.changes.of_kind(kind) or tuple(filter(None, (self.changes.flags.get(_SBOM_FLAG),)))
+
+    def _renumbered(self, name: str, field: str) -> tuple[Cause, ...]:
+        """The changed sections of those kinds whose numbers are all that differs in a document of a container."""
+        left, right = (_text_option(record, name, field) for record in (self.before, self.now))
+        if _NUMBERED.sub(r"\1", left) != _NUMBERED.sub(r"\1", right):
+            return ()
+        pairs = zip(_NUMBERED.finditer(left), _NUMBERED.finditer(right), strict=True)
+        kinds = {one["kind"] for one, other in pairs if one[0] != other[0]}
+        return once(cause for kind in sorted(kinds) for cause in self.changes.of_kind(kind))
 
     def _around(self, section: str) -> tuple[Cause, ...]:
         """What changed what a container says though nothing in its own section did."""
@@ -355,6 +367,13 @@ def _naming(node: str, causes: Sequence[Cause]) -> tuple[Cause, ...]:
     path = node.partition(": ")[2]
     found = tuple(cause for cause in causes if path and path in json.dumps([cause.before, cause.after]))
     return found or tuple(causes)
+
+
+def _text_option(record: Record, name: str, field: str) -> str:
+    node = record.nodes.get(name)
+    options = node.ingredients.options if node and node.ingredients else None
+    found = options.get(field) if isinstance(options, dict) else None
+    return found if isinstance(found, str) else ""
 
 
 def _image_text(record: Record, section: str) -> str:

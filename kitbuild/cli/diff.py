@@ -86,13 +86,13 @@ def run(arguments: Namespace) -> int:
     from kitbuild.errors import KitbuildError
     from kitbuild.report.diff_text import broken_budget
     from kitbuild.report.errors import format_error, format_warning
-    from kitbuild.report.text import encodable, use_color
+    from kitbuild.report.text import encodable, one_line, use_color
 
     budgets = [budget(text) for text in arguments.budget]
     with compared(arguments) as difference:
         color = use_color(sys.stderr)
         for warning in difference.warnings:
-            sys.stderr.write(f"{format_warning(warning, color=color)}\n")
+            sys.stderr.write(f"{format_warning(one_line(warning), color=color)}\n")
         held = outcomes(budgets, difference)
         sys.stdout.write(encodable(_text(arguments, difference, held), sys.stdout.encoding))
     broken = [outcome for outcome in held if not outcome.is_kept]

@@ -70,7 +70,7 @@ def run(arguments: Namespace) -> int:
     from pathlib import Path
 
     from kitbuild.reading import open_output
-    from kitbuild.report.text import printable
+    from kitbuild.report.text import one_line, printable
 
     with open_output(Path(arguments.output)) as output:
         area: Area = "medium" if arguments.medium else "system"
@@ -86,9 +86,8 @@ def run(arguments: Namespace) -> int:
         if arguments.long or not every:
             sys.stderr.write(f"{printable(str(output.path))}: {printable(output.summary)}\n")
         names = {entry: _name(entry, top, whole=arguments.recursive or entry is chosen) for entry in entries}
-        lines = _long(names, totals) if arguments.long else [f"{name}\n" for name in names.values()]
-        for line in lines:
-            sys.stdout.write(printable(line))
+        for line in _long(names, totals) if arguments.long else names.values():
+            sys.stdout.write(f"{one_line(line)}\n")
     return 0
 
 
@@ -151,7 +150,7 @@ def _long(names: Mapping[OutputEntry, str], totals: Mapping[str, int]) -> list[s
         )
         rows.append((_mode(entry), f"{entry.uid}:{entry.gid}", size, time(entry), f"{name}{target}"))
     owners, sizes = (max((len(row[column]) for row in rows), default=0) for column in (1, 2))
-    return [f"{row[0]} {row[1]:<{owners}} {row[2]:>{sizes}} {row[3]} {row[4]}\n" for row in rows]
+    return [f"{row[0]} {row[1]:<{owners}} {row[2]:>{sizes}} {row[3]} {row[4]}" for row in rows]
 
 
 def _mode(entry: OutputEntry) -> str:

@@ -7,7 +7,7 @@ import time
 from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from kitbuild.report.text import human_seconds, plural, printable
+from kitbuild.report.text import human_seconds, one_line, plural
 
 if TYPE_CHECKING:
     from kitbuild.cause.build import Reason, Root
@@ -82,7 +82,7 @@ def as_text(answer: Answer) -> str:
     lines += _more(len(answer.roots), "cause")
     from kitbuild.cause.value import cut
 
-    return printable("\n".join(map(cut, lines)).strip("\n") + "\n")
+    return "\n".join(one_line(cut(line)) for line in lines).strip("\n") + "\n"
 
 
 def _headline(answer: Answer) -> Iterator[str]:

@@ -275,7 +275,8 @@ def word_changes(before: str, after: str) -> list[Change]:
         words, others = ours.get(key, []), theirs.get(key, [])
         found += _pairs(key, _less(words, others), _less(others, words))
     if not found and old != new:
-        found.append(Change("order", before, after))
+        # A word has no space in it; one may well be called `order`.
+        found.append(Change("order of words", before, after))
     return found
 
 

@@ -14,7 +14,7 @@ _TIMEOUT_SECONDS = 30
 
 def name_of(source: str) -> str:
     """How messages name the source: stdin as such, a URL without the user and password in it."""
-    return "<stdin>" if source == "-" else re.sub(r"\A(https?://)[^/@]*@", r"\1", source)
+    return "<stdin>" if source == "-" else re.sub(r"\A(https?://)[^/?#]*@", r"\1", source)
 
 
 def folder_of(source: str) -> str | None:

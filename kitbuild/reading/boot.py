@@ -21,7 +21,7 @@ _SYSLINUX = ("syslinux.cfg", "isolinux.cfg", "extlinux.conf")
 _INITRDS = ("initrd.img", "initrd.uimg", "initrd", "boot/initrd.img")
 _CMDLINES = ("cmdline", "boot/cmdline", "cmdline.txt")
 # What a root file system has, and a medium with a boot loader has not.
-_ROOT_NAMES = ("bin", "sbin", "usr", "etc", "lib", "init", "proc", "sys")
+ROOT_NAMES = ("bin", "sbin", "usr", "etc", "lib", "init", "proc", "sys")
 _ENOUGH_NAMES = 3
 # GRUB's words: between single quotes nothing means anything, between double quotes and behind a backslash little.
 _GRUB_WORD = re.compile(r"""(?:[^\s'"\\]|\\.|'[^']*'|"(?:[^"\\]|\\.)*")+""")
@@ -202,7 +202,7 @@ def _loaded(window: Window) -> Window:
 
 
 def _is_root(medium: Listing, prefix: str) -> bool:
-    return sum(f"{prefix}{name}" in medium for name in _ROOT_NAMES) >= _ENOUGH_NAMES
+    return sum(f"{prefix}{name}" in medium for name in ROOT_NAMES) >= _ENOUGH_NAMES
 
 
 def _root(medium: Listing, prefix: str) -> Listing:

@@ -130,7 +130,7 @@ class _Archive:
         path = self._place(joined(name))
         target = ""
         if kind == "symlink":
-            target = self._text(data, size, "a symlink").rstrip(b"\0").decode("utf-8", "surrogateescape")
+            target = self._text(data, size, "a symlink").split(b"\0")[0].decode("utf-8", "surrogateescape")
         device = (device_major, device_minor) if kind in ("block", "character") else None
         entry = OutputEntry(path, kind, mode & 0o7777, uid, gid, size, mtime * _NANO, target, device)
         listing = self._listing

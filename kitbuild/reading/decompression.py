@@ -20,6 +20,7 @@ _MAGICS = {
     b"BZh": "bzip2",
     b"\x5d\x00\x00": "lzma",
 }
+_MAGIC_BYTES = max(map(len, _MAGICS))
 # What a decompressor gets at once, and gives at once where it can be told; a byte of zstd can become 32,000.
 _INPUT_BYTES = 1 << 16
 _ZSTD_INPUT_BYTES = 1 << 10
@@ -40,11 +41,16 @@ def compression_of(head: bytes) -> str:
 
 
 class Decompressed(Window):
-    """What the one compressed stream at `offset` of `source` holds."""
+    """What the one compressed stream at `offset` of `source` holds; if it `joins`, those right behind it too.
 
-    def __init__(self, source: Window, offset: int, compression: str, name: str = "") -> None:
+    gzip(1) and zstd(1) take streams behind each other for one; some tools write a layer with a stream for each file.
+    """
+
+    def __init__(
+        self, source: Window, offset: int, compression: str, name: str = "", *, joins: bool = False
+    ) -> None:
         super().__init__(f"{source.name}: {name}" if name else source.name, -1)
-        self._source, self._compression = source, compression
+        self._source, self._compression, self._joins = source, compression, joins
         self._error = _decompressor(compression, self)[1]
         self._offset = self._end = offset
         self._restarts = 0
@@ -146,10 +152,20 @@ class Decompressed(Window):
                 self._waiting = b"" if decompressor.needs_input or decompressor.eof else self._waiting
         except self._error as error:
             raise self.broken(self._buffer_at, f"not a whole {self._compression} stream: {error}") from None
-        if decompressor.eof:
+        if decompressor.eof and not (self._joins and self._goes_on(decompressor.unused_data)):
             self._is_done = True
             self._end = self._place - len(decompressor.unused_data)
             self._size = self._buffer_at + len(self._buffer)
+
+    def _goes_on(self, rest: bytes) -> bool:
+        """Begins with the next stream, if there is one where this one ended; `rest` is what was read of it."""
+        place = self._place - len(rest)
+        head = rest if len(rest) >= _MAGIC_BYTES else self._source.read(place, _MAGIC_BYTES)
+        if compression_of(head) != self._compression:
+            return False
+        self._decompressor = _decompressor(self._compression, self)[0]
+        self._waiting, self._place = head, place + len(head)
+        return True
 
     def _keep(self, kept: IO[bytes]) -> None:
         try:

@@ -103,6 +103,8 @@ class Listing:
             )
         if "\0" in entry.path or (".." in entry.path and ".." in entry.path.split("/")):
             raise self.window.broken(offset, f"expected a path inside, got `{entry.path}`")
+        if "\0" in entry.target:
+            raise self.window.broken(offset, f"expected a target of `{entry.path}` without zero bytes")
         if self._bytes > _MOST_BYTES or len(self.found) >= _MOST_ENTRIES:
             raise self.window.broken(offset, f"expected at most {_MOST_ENTRIES} names, got more")
         self.found[entry.path] = Found(entry, content, mark)
@@ -168,12 +170,15 @@ class Listing:
         raise self.window.broken(0, f"`{path}` is a symlink that leads to itself")
 
     def sorted(self) -> dict[str, Found]:
-        """By path in order; of the names of one file the first is the file, the others are hardlinks to it."""
+        """By path in order; of the names of one file the first is the file, the others are hardlinks to it.
+
+        Symlinks, devices and pipes with several names are told as several: none of them has content to share.
+        """
         firsts: dict[int, str] = {}
         made = {}
         for path in sorted(self.found):
             found = self.found[path]
-            if found.mark:
+            if found.mark and found.entry.kind == "file":
                 first = firsts.setdefault(found.mark, path)
                 if first != path:
                     found = found._replace(entry=found.entry._replace(kind="hardlink", target=first))

@@ -24,6 +24,8 @@ _SPECIAL = ("character", "block", "fifo", "socket")
 _PLAIN_MODE = 0o777
 _ALL_MODE = 0o7777
 _CHUNK_BYTES = 1 << 20
+# Nanoseconds; what is farther away does not fit into the numbers of system calls.
+_FARTHEST = (1 << 62) * 1_000_000_000
 
 
 class Extracted(NamedTuple):
@@ -93,7 +95,7 @@ class Extraction:
             if entry.kind == "symlink":
                 os.symlink(entry.target, name, dir_fd=folder)
                 self._made.append((entry.path, False))
-                os.utime(name, ns=(entry.mtime, entry.mtime), dir_fd=folder, follow_symlinks=False)
+                os.utime(name, ns=_times(entry), dir_fd=folder, follow_symlinks=False)
             elif entry.kind != "hardlink" or not self._link(entry, folder, name):
                 self._write_file(entry, folder, name)
         self._written[entry.kind] += 1
@@ -112,7 +114,7 @@ class Extraction:
                 raise KitbuildError(f"`{entry.path}`: expected {entry.size} bytes, got {entry.size - left}")
             self._bytes += entry.size
             os.fchmod(descriptor, entry.mode & self._mask)
-            os.utime(descriptor, ns=(entry.mtime, entry.mtime))
+            os.utime(descriptor, ns=_times(entry))
 
     def _link(self, entry: OutputEntry, folder: int, name: str) -> bool:
         """One more name for a file written before; False if that one is not among what is written."""
@@ -166,7 +168,7 @@ class Extraction:
             descriptor = self._walk(entry.path)
             try:
                 os.fchmod(descriptor, entry.mode & self._mask)
-                os.utime(descriptor, ns=(entry.mtime, entry.mtime))
+                os.utime(descriptor, ns=_times(entry))
             finally:
                 os.close(descriptor)
 
@@ -214,3 +216,9 @@ class Extraction:
             f"cannot write `{self._folder / path}`: {error.strerror}{rest}",
             hint=hint if isinstance(error, FileExistsError) else None,
         )
+
+
+def _times(entry: OutputEntry) -> tuple[int, int]:
+    """Those of access and change, as `os.utime` takes them."""
+    time = max(-_FARTHEST, min(entry.mtime, _FARTHEST))
+    return time, time

@@ -138,6 +138,13 @@ class _Fat:
     def _clusters(self, cluster: int, most: int, path: str, *, exact: bool) -> Iterator[int]:
         table = self._entries_of_table()
         last = self.geometry.clusters + 2
+        # A header may claim any number of clusters; a chain longer than the table runs in circles.
+        if most > len(table):
+            if exact:
+                raise self._window.broken(
+                    0, f"`{path}`: expected {most} clusters, got a table of {len(table)}"
+                )
+            most = len(table)
         count = 0
         while count < most:
             if not 2 <= cluster < last:
@@ -187,7 +194,9 @@ def _table(content: bytes, bits: int) -> array[int]:
 
     if bits == 12:
         entries = array("H")
-        for place in range(0, len(content) - 2, 3):
+        # Of an odd number of entries the last has two bytes.
+        content += bytes(-len(content) % 3)
+        for place in range(0, len(content), 3):
             one, two, three = content[place : place + 3]
             entries.extend((one | (two & 15) << 8, two >> 4 | three << 4))
         return entries

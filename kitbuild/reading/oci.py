@@ -118,7 +118,7 @@ def _laid(layers: list[Window], files: Listing) -> Listing:
     listing = Listing(files.window)
     for layer in layers:
         compression = compression_of(layer.read(0, 16))
-        _lay(Decompressed(layer, 0, compression) if compression else layer, listing)
+        _lay(Decompressed(layer, 0, compression, joins=True) if compression else layer, listing)
     return listing
 
 

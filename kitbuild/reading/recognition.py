@@ -174,7 +174,7 @@ def _archive(window: Window) -> Recognised | None:
         return recognise_tar(window)
     compression = compression_of(window.read(0, 16))
     if compression:
-        inner = Decompressed(window, 0, compression)
+        inner = Decompressed(window, 0, compression, joins=True)
         if is_tar(inner):
             found = recognise_tar(inner)
             return found._replace(layers=_in(found, compression))

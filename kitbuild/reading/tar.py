@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import TYPE_CHECKING
 
 from kitbuild.errors import KitbuildError
@@ -88,9 +89,13 @@ def add_member(window: Window, member: TarInfo, listing: Listing) -> None:
     kind = _KINDS.get(member.type)
     if kind is None:
         raise window.broken(member.offset, f"expected a known type of tar member, got {member.type!r}")
-    path = _path(member.name)
+    if member.size < 0 or not math.isfinite(member.mtime):
+        raise window.broken(
+            member.offset, f"expected a size and a time, got {member.size} and {member.mtime}"
+        )
+    path = _place(member.name, listing)
     entry = OutputEntry(
-        listing.real(path) if _is_below_link(path, listing) else path,
+        path,
         kind,
         member.mode & 0o7777,
         member.uid,
@@ -109,7 +114,7 @@ def add_member(window: Window, member: TarInfo, listing: Listing) -> None:
     if before is not None and before.entry.kind == "directory" and kind != "directory":
         listing.remove([path])
     if kind == "hardlink":
-        listing.link(entry, _path(member.linkname), offset=member.offset)
+        listing.link(entry, _place(member.linkname, listing), offset=member.offset)
     elif kind == "symlink":
         listing.put(entry._replace(size=len(entry.target)), offset=member.offset)
     else:
@@ -117,16 +122,14 @@ def add_member(window: Window, member: TarInfo, listing: Listing) -> None:
         listing.put(entry, content, offset=member.offset)
 
 
-def _is_below_link(path: str, listing: Listing) -> bool:
+def _place(name: str, listing: Listing) -> str:
+    """Where a member is or a hard link leads: symlinks among the folders of its path are followed, as by `tar x`."""
+    path = joined(name.encode("utf-8", "surrogateescape"))
     folder = path.rpartition("/")[0]
     if not folder:
-        return False
+        return path
     found = listing.found.get(folder)
-    return found is None or found.entry.kind == "symlink"
-
-
-def _path(name: str) -> str:
-    return joined(name.encode("utf-8", "surrogateescape"))
+    return path if found is not None and found.entry.kind != "symlink" else listing.real(path)
 
 
 def _content(window: Window, member: TarInfo, path: str) -> Content:

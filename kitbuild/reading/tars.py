@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from functools import cache
 
+from kitbuild.reading.boot import ROOT_NAMES
 from kitbuild.reading.entries import Listing
 from kitbuild.reading.recognition import Recognised, booted, open_as_disk
 from kitbuild.reading.tar import add_member, members
 from kitbuild.reading.window import Window
 
 _LOOKED_AT = 64
+_IMAGE_NAMES = ("oci-layout", "index.json", "manifest.json", "blobs")
 
 
 def recognise_tar(window: Window) -> Recognised:
@@ -24,9 +26,7 @@ def recognise_tar(window: Window) -> Recognised:
         disks = [each for name, each in _whole(window).found.items() if name.endswith(".vmdk")]
         if disks:
             return _disk("ova", "OVA", disks[0].window())
-    if names & {"oci-layout", "index.json", "manifest.json"} or any(
-        name.startswith("blobs/") for name in names
-    ):
+    if _is_image(names):
         from kitbuild.reading.oci import archive_layout
 
         return archive_layout(cache(lambda: _whole(window)))
@@ -36,6 +36,12 @@ def recognise_tar(window: Window) -> Recognised:
     if "initrd.img" in names and names <= {"kernel", "initrd.img", "cmdline", "ucode.cpio"}:
         return booted("tar-kernel-initrd", ["tar"], whole)
     return _root(window, whole)
+
+
+def _is_image(names: Collection[str]) -> bool:
+    """Whether these are files of an image; a root file system may have some of the same names."""
+    tops = {name.partition("/")[0] for name in names}
+    return not tops.isdisjoint(_IMAGE_NAMES) and tops.isdisjoint(ROOT_NAMES)
 
 
 def _root(window: Window, whole: Callable[[], Listing]) -> Recognised:

@@ -20,6 +20,8 @@ from kitbuild.errors import KitbuildError
 # No structure of any format is larger; what claims to be is damaged, or wants our memory.
 MOST_AT_ONCE = 1 << 26
 _BLOCKS_KEPT = 64
+# Blocks of disks may have 16 MiB.
+_BLOCK_BYTES_KEPT = 1 << 25
 # What Python says to numbers that no sound file has, where nothing has looked at them before.
 DAMAGE = (struct.error, IndexError, OverflowError, UnicodeError, RecursionError)
 
@@ -186,6 +188,7 @@ class Blocks(Window):
         super().__init__(name, size)
         self._block_size = block_size
         self._kept: OrderedDict[int, bytes] = OrderedDict()
+        self._most_kept = max(1, min(_BLOCKS_KEPT, _BLOCK_BYTES_KEPT // block_size))
 
     def block(self, number: int) -> bytes | tuple[Window, int] | None:
         """A block: its bytes, or the window and the place there that it is stored at, or None for zeros."""
@@ -211,7 +214,7 @@ class Blocks(Window):
     def _keep(self, number: int, content: bytes) -> None:
         self._kept[number] = content
         self._kept.move_to_end(number)
-        if len(self._kept) > _BLOCKS_KEPT:
+        if len(self._kept) > self._most_kept:
             self._kept.popitem(last=False)
 
 

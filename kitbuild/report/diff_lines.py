@@ -10,7 +10,7 @@ from kitbuild.compare.difference import Difference, PackageChange, SectionDiffer
 from kitbuild.compare.files import FileChange, state_of
 from kitbuild.compare.snapshot import File
 from kitbuild.compare.values import Change
-from kitbuild.report.text import human_size, plural, printable
+from kitbuild.report.text import human_size, one_line, plural
 
 Mark = Literal["+", "-", "~", " ", "#"]
 
@@ -70,11 +70,6 @@ def percent_text(sizes: Sizes, *, before: str) -> str:
     """The growth in percent behind `before`; nothing if that is less than one can write."""
     percent = sizes.growth * 100 / sizes.before if sizes.before else 0.0
     return f"{before}{percent:+.1f} %" if abs(percent) >= 0.05 else ""
-
-
-def one_line(text: str) -> str:
-    """What anybody may have written, fit for a terminal and without line breaks."""
-    return printable(text).replace("\n", "\\n")
 
 
 def growth_text(growth: int) -> str:
@@ -161,7 +156,7 @@ def _field(change: Change, depth: int) -> Line:
 
 
 def _word(change: Change, depth: int) -> Line:
-    if change.field == "order":
+    if change.field == "order of words":
         order = f"in another order: {one_line(str(change.before))} -> {one_line(str(change.after))}"
         return Line("~", depth, order)
     words = [one_line(str(word)) for word in (change.before, change.after) if word is not None]
@@ -170,7 +165,7 @@ def _word(change: Change, depth: int) -> Line:
 
 def value_text(value: Any, field: str = "") -> str:
     """A value in one short line; nothing if the name of its field ends with it."""
-    if isinstance(value, str) and (field == value or field.endswith(f" {value}")):
+    if value and isinstance(value, str) and (field == value or field.endswith(f" {value}")):
         return ""
     if field.startswith("capability ") and isinstance(value, list):
         return (

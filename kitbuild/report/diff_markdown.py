@@ -7,9 +7,9 @@ from collections.abc import Iterator, Sequence
 
 from kitbuild.compare.budget import Outcome
 from kitbuild.compare.difference import Difference, Sizes
-from kitbuild.report.diff_lines import Group, groups, growth_text, one_line, percent_text
+from kitbuild.report.diff_lines import Group, groups, growth_text, percent_text
 from kitbuild.report.diff_text import broken_budget
-from kitbuild.report.text import human_size
+from kitbuild.report.text import human_size, one_line
 
 # What hosts take in a comment is 65,536 characters; more of a group than this nobody reads there.
 _MOST_LINES = 200

@@ -6,8 +6,8 @@ from collections.abc import Iterator, Sequence
 
 from kitbuild.compare.budget import Outcome
 from kitbuild.compare.difference import Difference
-from kitbuild.report.diff_lines import MARKS, Line, counts_text, groups, growth_text, one_line, size_line
-from kitbuild.report.text import human_size, painted
+from kitbuild.report.diff_lines import MARKS, Line, counts_text, groups, growth_text, size_line
+from kitbuild.report.text import human_size, one_line, painted
 
 NOTHING = "no differences"
 _STYLES = {"+": "32", "-": "31", "~": "33", " ": ""}

@@ -74,6 +74,11 @@ def printable(text: str) -> str:
     return "".join(character if _is_harmless(character) else _escaped(character) for character in text)
 
 
+def one_line(text: str) -> str:
+    """`text` printable, and without line breaks: for a list with a line for each."""
+    return printable(text).replace("\n", "\\n")
+
+
 def encodable(text: str, encoding: str) -> str:
     """`text` with what `encoding` cannot write replaced by escapes."""
     return text.encode(encoding, "backslashreplace").decode(encoding)

@@ -660,3 +660,18 @@ def test_builds_beyond_sixteen_are_forgotten(tmp_path: Path) -> None:
     found = json.loads(here.run("history", "--json", "-n", "0").stdout)
 
     assert len(found) == 16
+
+
+def test_container_that_only_has_another_number_is_no_matter_of_other_sections(tmp_path: Path) -> None:
+    here = Here(tmp_path)
+    here.build()
+    both(
+        edit("onboot:\n", f"onboot:\n{EXTRA}"),
+        edit("  - name: data\n", "  - name: data\n  - name: more\n"),
+        edit("  - t/init:v1", "  - t/init:v1\n  - t/tools:v1"),
+    )(here)
+
+    here.build()
+
+    (node,) = here.why("onboot hello: bundle")["nodes"]
+    assert ["linuxkit.yml:8: onboot extra was added"] == [cause["sentence"] for cause in node["causes"]]

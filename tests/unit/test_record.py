@@ -169,6 +169,8 @@ def test_any_json_is_read_or_refused(position: int, value: Any, line: Any) -> No
         ("s3+http://a:b@c, then http://d:e@f", "s3+http://c, then http://f"),
         ("t/web@sha256:1", "t/web@sha256:1"),
         ("https://host/a@b", "https://host/a@b"),
+        ("https://me:se@cr@et@host/x", "https://host/x"),
+        ("https://host?mail=a@b", "https://host?mail=a@b"),
     ],
 )
 def test_passwords_are_taken_out_of_urls(text: str, expected: str) -> None:

@@ -20,6 +20,7 @@ from kitbuild.node import Ingredients
 from kitbuild.record import ImageOrigin, NodeRecord, Origin, Origins, Record
 from kitbuild.rule import Artifact
 from kitbuild.tree import Entry, Tree
+from tests.support import images
 
 CONFIG = """\
 files:
@@ -228,3 +229,16 @@ def test_images_and_files_are_no_sections_of_their_own() -> None:
     }
 
     assert ["files"] == list(settings_of(Origins(places=places)))
+
+
+def test_warning_is_one_line_whatever_a_container_is_called(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for name, content in (("a", b"{"), ("b", b"{}")):
+        layer = {"containers/services/web\n::error::/config.json": images.file(content)}
+        (tmp_path / name).write_bytes(images.layer_tar(layer))
+
+    assert 0 == main(["diff", str(tmp_path / "a"), str(tmp_path / "b")])
+
+    (line,) = capsys.readouterr().err.splitlines()
+    assert "config.json of services web\\n::error::: " in line

@@ -140,3 +140,13 @@ def test_layers_of_an_image_are_laid_over_each_other(
     for name in ("layout", "saved.tar"):
         assert 0 == main(["ls", "-R", str(tmp_path / name)])
         assert ["d/b", "keep", "o/y"] == capsys.readouterr().out.splitlines()
+
+
+def test_ls_shows_a_name_with_a_line_break_in_one_line(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "tar").write_bytes(images.layer_tar({"a\nb": images.file(b"")}))
+
+    assert 0 == main(["ls", str(tmp_path / "tar")])
+
+    assert "a\\nb\n" == capsys.readouterr().out

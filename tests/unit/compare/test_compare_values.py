@@ -160,7 +160,8 @@ def test_two_elements_of_one_name_are_numbered() -> None:
             "console=ttyS0",
             [Change("console", "console=tty0", None)],
         ),
-        ("a b", "b a", [Change("order", "a b", "b a")]),
+        ("a b", "b a", [Change("order of words", "a b", "b a")]),
+        ("order=4", "order=5", [Change("order", "order=4", "order=5")]),
         ("a a", "a", [Change("a", "a", None)]),
     ],
 )

@@ -8,6 +8,7 @@ import pytest
 import requests
 
 from kitbuild.config.load import load
+from kitbuild.config.sources import name_of
 from kitbuild.config.yaml import MAX_BYTES
 from kitbuild.errors import ConfigErrors
 from tests.unit.config.configs import shown
@@ -84,3 +85,18 @@ def test_a_path_with_a_nul_is_a_mistake(tmp_path: Path) -> None:
     [found] = _mistakes(f"{tmp_path}\0")
 
     assert found.startswith("cannot read")
+
+
+@pytest.mark.parametrize(
+    ("source", "expected"),
+    [
+        ("-", "<stdin>"),
+        ("a@b.yml", "a@b.yml"),
+        ("https://me:secret@host/a.yml", "https://host/a.yml"),
+        ("https://me:se@cret@host/a.yml", "https://host/a.yml"),
+        ("https://host/a@b.yml", "https://host/a@b.yml"),
+        ("https://host?a@b", "https://host?a@b"),
+    ],
+)
+def test_a_source_is_named_without_its_password(source: str, expected: str) -> None:
+    assert expected == name_of(source)

@@ -106,3 +106,9 @@ def test_entry_says_what_the_header_says() -> None:
 def test_damaged_initrd_is_an_error_with_a_place(initrd: bytes, said: str) -> None:
     with pytest.raises(KitbuildError, match=rf"`initrd`: byte \d+: .*{said}"):
         read_initrd(BytesWindow("initrd", initrd))
+
+
+def test_symlink_ends_at_a_zero_byte_as_in_the_kernel() -> None:
+    listing, _ = read_initrd(BytesWindow("initrd", member("a", b"to\0other", mode=0o120777) + END))
+
+    assert "to" == listing.found["a"].entry.target

@@ -4,6 +4,7 @@ import gzip
 import lzma
 import random
 import zlib
+from collections.abc import Callable
 
 import pytest
 import zstandard
@@ -93,3 +94,18 @@ def test_lz4_block_is_read() -> None:
 def test_damaged_lz4_block_is_an_error(block: bytes) -> None:
     with pytest.raises(ValueError):
         block_decompressor("lz4", BytesWindow("file", b""))(block, 100)
+
+
+@pytest.mark.parametrize("compression", ["gzip", "zstd", "xz"])
+@pytest.mark.parametrize("rest", [b"", bytes(512), b"next"])
+def test_streams_behind_each_other_are_one_if_they_are_joined(compression: str, rest: bytes) -> None:
+    packs: dict[str, Callable[[bytes], bytes]]
+    packs = {"gzip": gzip.compress, "zstd": zstandard.compress, "xz": lzma.compress}
+    pieces = [CONTENT[:10], b"", CONTENT[10:300_000], CONTENT[300_000:]]
+    stored = b"".join(map(packs[compression], pieces))
+    window = Decompressed(BytesWindow("file", stored + rest), 0, compression, joins=True)
+
+    assert CONTENT[:20] == window.read(0, 20)
+    assert CONTENT[299_990:300_010] == window.read(299_990, 20)
+    assert (len(CONTENT), len(stored)) == (window.size, window.end())
+    assert CONTENT[5:15] == window.read(5, 10)

@@ -92,3 +92,19 @@ def test_parents_are_those_that_are_missing() -> None:
 @pytest.mark.parametrize("name", [b"./a//b/", b"/a/b", b"a/./b", b"a/b/.", b"a/b"])
 def test_path_in_an_archive_becomes_whole(name: bytes) -> None:
     assert "a/b" == joined(name)
+
+
+def test_target_with_a_zero_byte_is_an_error() -> None:
+    with pytest.raises(KitbuildError, match="without zero bytes"):
+        listing_of(link("a", "x\0y"))
+
+
+def test_only_files_have_hard_links() -> None:
+    listing = listing_of(OutputEntry("pipe", "fifo"), link("a", "x"))
+
+    listing.link(OutputEntry("queue"), "pipe")
+    listing.link(OutputEntry("b"), "a")
+
+    assert [("a", "symlink", "x"), ("b", "symlink", "x"), ("pipe", "fifo", ""), ("queue", "fifo", "")] == [
+        (path, found.entry.kind, found.entry.target) for path, found in listing.sorted().items()
+    ]

@@ -157,3 +157,27 @@ def test_tar_that_leads_out_stays_inside(tmp_path: Path) -> None:
 
     assert {"evil", "absolute"} == {each.name for each in (tmp_path / "out").iterdir()}
     assert {"tar", "out"} == {each.name for each in tmp_path.iterdir()}
+
+
+def test_time_that_no_system_can_keep_is_no_trace(tmp_path: Path) -> None:
+    with tarfile.open(tmp_path / "tar", "w") as file:
+        for name, time in (("late", "1e40"), ("early", "-1e40")):
+            member = tarfile.TarInfo(name)
+            member.pax_headers = {"mtime": time}
+            file.addfile(member)
+
+    assert {"file": 2} == extract(tmp_path / "tar", tmp_path / "out").written
+
+
+def test_names_of_one_pipe_are_left_out_and_those_of_one_symlink_are_symlinks(tmp_path: Path) -> None:
+    content: dict[str, images.Content] = {
+        "l": images.symlink("to"),
+        "m": images.hardlink("l"),
+        "p": images.device("fifo"),
+        "q": images.hardlink("p"),
+    }
+
+    extracted = extract(tar(tmp_path / "tar", content), tmp_path / "out")
+
+    assert ({"symlink": 2}, {"fifo": 2}) == (extracted.written, extracted.skipped)
+    assert "to" == str((tmp_path / "out/m").readlink())

@@ -67,3 +67,22 @@ def test_stream_of_a_window_seeks() -> None:
     stream.seek(2)
     assert b"23" == stream.read(2)
     stream.close()
+
+
+class _Large(Blocks):
+    def __init__(self) -> None:
+        super().__init__("disk", 10 << 24, 1 << 24)
+        self.asked: list[int] = []
+
+    def block(self, number: int) -> bytes:
+        self.asked.append(number)
+        return b"0"
+
+
+def test_few_large_blocks_are_kept() -> None:
+    disk = _Large()
+
+    for number in (0, 0, 1, 2, 2, 0):
+        disk.read(number << 24, 1)
+
+    assert [0, 1, 2, 0] == disk.asked

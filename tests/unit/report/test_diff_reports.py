@@ -52,7 +52,7 @@ FULL = Difference(
     cmdline=(
         Change("quiet", None, "quiet"),
         Change("root", "root=a", "root=b"),
-        Change("order", "a b", "b a"),
+        Change("order of words", "a b", "b a"),
     ),
     flags=(Change("--arch", "amd64", "arm64"),),
     packages=(PackageChange("openssl", ("3.0.1",), ()),),
@@ -182,6 +182,7 @@ def test_nothing_in_a_name_reaches_the_terminal() -> None:
     ("value", "field", "text"),
     [
         ("x", "command[0]", '"x"'),
+        ("", "", '""'),
         ("x", "masked path x", ""),
         (True, "readonly", "true"),
         ("CAP_KILL", "capability CAP_KILL", ""),
