@@ -66,20 +66,30 @@ class Builds:
             from kitbuild.cause.live import LiveExplanation
 
             self._explanation = LiveExplanation(nodes, self._given)
-        return self._explanation.why(node, ingredients, self._before(node.name))
+        before = self._before(node.name)
+        return self._explanation.why(node, ingredients, before, alike=lambda: self._alike(node.name))
 
     def _before(self, node: str) -> Record | None:
         """The last build that knows a node of this name, else the last one, None if nobody remembers any."""
-        for record in self._records:
-            if _has(record, node):
-                return record
+        found = next((record for record in self._earlier() if _has(record, node)), None)
+        return found or (self._records[0] if self._records else None)
+
+    def _alike(self, node: str) -> Record | None:
+        """The last build with the flags of this one that knows a node of this name."""
+        flags = self._given().flags
+        return next(
+            (record for record in self._earlier() if record.origins.flags == flags and _has(record, node)),
+            None,
+        )
+
+    def _earlier(self) -> Iterator[Record]:
+        """The last builds, each read when it is come to."""
+        yield from self._records
         if self._rest is None:
             self._rest = self._loaded()
         for record in self._rest:
             self._records.append(record)
-            if _has(record, node):
-                return record
-        return self._records[0] if self._records else None
+            yield record
 
     def _given(self) -> Origins:
         if self._origins_now is None:
@@ -100,6 +110,10 @@ class Builds:
         return self._kept or next(
             (record for name in self._listed()[1] if (record := load(self._notes, name))), None
         )
+
+    def kept(self) -> Record | None:
+        """The record of this build; None until it is over, and of one that was stopped before it was."""
+        return self._kept
 
     def keep(self, record: Record) -> None:
         """Keeps a record, and drops the oldest; one that is as the last is for those who asked for it alone."""

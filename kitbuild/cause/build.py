@@ -37,8 +37,9 @@ class Root(NamedTuple):
 class Explanation:
     """Why the nodes of `record` ran, compared with the builds before it, latest first.
 
-    A node is compared with the latest of them that has it. Nothing is worked out before it is asked for. With
-    `differences_only` it is said how nodes differ, whether they ran or not.
+    A node is compared with the latest of them that has it; where that tells of flags, with the latest that was made
+    with the same flags, if there is one: flags changed to and fro made nothing run. Nothing is worked out before
+    it is asked for. With `differences_only` it is said how nodes differ, whether they ran or not.
     """
 
     def __init__(self, record: Record, before: Sequence[Record], *, differences_only: bool = False) -> None:
@@ -46,7 +47,12 @@ class Explanation:
         self._comparisons = [
             Comparison(earlier, record, differences_only=differences_only) for earlier in before[:MOST_BEFORE]
         ]
-        self._causes: dict[int, dict[str, Mapping[str, Cause]]] = {}
+        flags = record.origins.flags
+        alike = next((earlier for earlier in before if earlier.origins.flags == flags), None)
+        self._alike = (
+            Comparison(alike, record, differences_only=differences_only) if alike is not None else None
+        )
+        self._causes: dict[Comparison, dict[str, Mapping[str, Cause]]] = {}
 
     def before(self, name: str) -> Record | None:
         """The record a node is compared with, None if there is none."""
@@ -82,14 +88,19 @@ class Explanation:
 
     def _comparison(self, name: str) -> Comparison | None:
         known = (one for one in self._comparisons if is_known(one.before.nodes.get(name)))
-        return next(known, self._comparisons[0] if self._comparisons else None)
+        found = next(known, self._comparisons[0] if self._comparisons else None)
+        alike = self._alike
+        if found is None or alike is None or not is_known(alike.before.nodes.get(name)):
+            return found
+        # Without a cause since then it would go unexplained.
+        blamed = any(cause.kind == "flag" for cause in self._all(found)[name].values())
+        return alike if blamed and self._all(alike)[name] else found
 
     def _all(self, comparison: Comparison) -> Mapping[str, Mapping[str, Cause]]:
         """The root causes of every node, by sentence, against one build before; inputs come first in a record."""
-        number = self._comparisons.index(comparison)
-        found = self._causes.get(number)
+        found = self._causes.get(comparison)
         if found is None:
-            found = self._causes[number] = {}
+            found = self._causes[comparison] = {}
             for name in self.record.nodes:
                 causes = {cause.sentence: cause for cause in comparison.own(name)}
                 if not _ends(causes.values()):

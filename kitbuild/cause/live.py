@@ -24,8 +24,18 @@ class LiveExplanation:
         self._now: Record | None = None
         self._comparisons: dict[int, Comparison] = {}
 
-    def why(self, node: Node, ingredients: Ingredients, before: Record | None) -> tuple[str, ...]:
-        """Sentences, at least one; `before` is the last build that knows the node, or the last one, or None."""
+    def why(
+        self,
+        node: Node,
+        ingredients: Ingredients,
+        before: Record | None,
+        *,
+        alike: Callable[[], Record | None] = lambda: None,
+    ) -> tuple[str, ...]:
+        """Sentences, at least one; `before` is the last build that knows the node, or the last one, or None.
+
+        `alike` gives the last one that knows it and had the same flags: it is asked where flags are to blame.
+        """
         if before is None:
             return (NEVER_BUILT,)
         if self._now is None:
@@ -34,9 +44,9 @@ class LiveExplanation:
         nodes = self._now.nodes
         assert isinstance(nodes, dict)
         nodes[node.name] = nodes[node.name]._replace(ingredients=ingredients)
-        comparison = self._comparisons.get(id(before))
-        if comparison is None:
-            comparison = self._comparisons[id(before)] = Comparison(before, self._now)
+        comparison = self._compared(before, self._now)
+        if _is_flagged(comparison, node.name) and (same := alike()):
+            before, comparison = same, self._compared(same, self._now)
         found = [cut(cause.sentence) for cause in comparison.own(node.name)]
         if is_known(before.nodes.get(node.name)):
             found += input_sentences(before, self._now, node.name, comparison.inputs(node.name))
@@ -44,6 +54,19 @@ class LiveExplanation:
         if more > 0:
             found[_MOST_SENTENCES:] = [f"{more} more change{'s' if more > 1 else ''}"]
         return tuple(found) or (NEVER_BUILT,)
+
+    def _compared(self, before: Record, now: Record) -> Comparison:
+        comparison = self._comparisons.get(id(before))
+        if comparison is None:
+            comparison = self._comparisons[id(before)] = Comparison(before, now)
+        return comparison
+
+
+def _is_flagged(comparison: Comparison, name: str) -> bool:
+    """True if flags made a node what it is, or may have made its inputs."""
+    if any(cause.kind == "flag" for cause in comparison.own(name)):
+        return True
+    return bool(comparison.changes.flags and comparison.inputs(name).other)
 
 
 def _made(node: Node) -> NodeRecord:

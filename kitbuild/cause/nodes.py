@@ -43,7 +43,7 @@ _BLOB = "blob "
 
 
 class Comparison:
-    """Two builds. Nodes of the later one may lack ingredients, if they are not known yet, or artifacts.
+    """Two builds. Nodes of the later one may lack ingredients or their inputs, if these are not known, or artifacts.
 
     With `differences_only` it does not matter what ran: then builds need not follow each other.
     """

@@ -83,7 +83,9 @@ class OriginChanges:
 
     def _differences(self, section: str) -> Iterator[Cause]:
         old, new = self.before.places.get(section), self.now.places.get(section)
-        if old is None or new is None or section in self.sections:
+        whole = self.sections.get(section)
+        # What was moved among its like may say something else besides.
+        if old is None or new is None or (whole is not None and whole.kind != "section-moved"):
             return
         if section == "files" and isinstance(old.value, list) and isinstance(new.value, list):
             yield from self._entries(old.value, new.value)

@@ -74,11 +74,12 @@ def _lost(
 def _node(node: Node, known: Mapping[Node, Result | None], *, lost: bool, use_cache: bool) -> NodeRecord:
     inputs = {name: tuple(one.name for one in given) for name, given in node.inputs.items()}
     artifacts, result = artifacts_of(node, known), known[node]
-    ingredients = ingredients_of(node, artifacts) if artifacts is not None else None
+    # What is known of a node whose inputs are not is told too: its options may differ besides.
+    ingredients = ingredients_of(node, artifacts if artifacts is not None else {})
     if not use_cache:
         return NodeRecord(node.rule.name, node.section, "ran", inputs, ingredients, why=(CACHE_OFF,))
     if result is None:
-        fate: Fate = "left" if ingredients is None else "ran"
+        fate: Fate = "left" if artifacts is None else "ran"
         return NodeRecord(node.rule.name, node.section, fate, inputs, ingredients)
     return NodeRecord(
         node.rule.name,

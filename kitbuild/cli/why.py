@@ -130,9 +130,13 @@ def _with_node(builds: Sequence[tuple[Record, str]], text: str) -> tuple[Record,
         if not text or nodes_called(text, record):
             return record, scope
     last = builds[0][0]
+    configs = {path.name for ending in _CONFIG_ENDINGS for path in Path().glob(f"*{ending}")}
+    configs.update(config for record, _ in builds for config in record.origins.configs)
     raise UsageError(
         f"expected a node, section or output of a build, got `{text}`",
-        hint=did_you_mean(text, all_names(last))
+        # What has an ending is more likely a config than anything else.
+        hint=(did_you_mean(text, sorted(configs)) if "." in text else None)
+        or did_you_mean(text, all_names(last))
         or f"`kitbuild graph {' '.join(last.origins.configs) or 'CONFIG'}` shows the nodes",
     )
 

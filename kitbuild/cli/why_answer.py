@@ -27,6 +27,7 @@ _RAN = {
     "near": "did not run",
     "far": "did not run",
 }
+_NOT_MADE = {"failed": "failed", "left": "left for what failed"}
 _FOUND = {"near": "its result was in the local cache", "far": "its result was in the remote cache"}
 _WOULD_RUN = {
     "ran": "would run now",
@@ -78,7 +79,7 @@ def as_text(answer: Answer) -> str:
     lines += _more(len(answer.nodes), "node")
     shown = answer.roots[:_MOST_CAUSES]
     for root in shown:
-        lines += ["", root.cause.sentence, f"    {_touched(root.nodes, answer.record)}"]
+        lines += ["", root.cause.sentence, f"    {_touched(root.nodes, answer)}"]
     lines += _more(len(answer.roots), "cause")
     from kitbuild.cause.value import cut
 
@@ -96,11 +97,15 @@ def _headline(answer: Answer) -> Iterator[str]:
         if not answer.nodes and not answer.roots:
             yield "nothing differs"
     elif answer.plan:
-        yield f"{runs} of {plural(total, 'node')} would run now" + (":" if runs else "")
+        most = "at most " if answer.plan.follow else ""
+        yield f"{most}{runs} of {plural(total, 'node')} would run now" + (":" if runs else "")
     else:
-        yield f"{build}: {runs} of {plural(total, 'node')} ran" + (
-            ":" if runs else ", all else was in the cache"
-        )
+        counts = summary(answer.record)
+        told = [f"{counts['ran']} of {plural(total, 'node')} ran"]
+        told += [f"{counts[fate]} {words}" for fate, words in _NOT_MADE.items() if counts[fate]]
+        yield f"{build}: {', '.join(told)}" + (":" if runs else ", all else was in the cache")
+    if answer.plan and answer.plan.follow and not answer.nodes and answer.roots:
+        yield "(fewer, if what is made again turns out the same: nothing above that runs)"
 
 
 def _name(record: Record) -> str:
@@ -165,18 +170,19 @@ def _way(names: Sequence[str]) -> str:
     return " > ".join(names)
 
 
-def _touched(names: Sequence[str], record: Record) -> str:
-    """The nodes a cause touches: the first, and how many more there are."""
+def _touched(names: Sequence[str], answer: Answer) -> str:
+    """The nodes a cause touches: the first, and how many more there are, at most if that is not known yet."""
     first, more = names[0], len(names) - 1
     if not more:
         return first
     above = {first}
-    for name, node in record.nodes.items():
+    for name, node in answer.record.nodes.items():
         if any(needed in above for given in node.inputs.values() for needed in given):
             above.add(name)
+    most = "at most " if answer.plan and not answer.plan.follow.isdisjoint(names) else ""
     if all(name in above for name in names):
-        return f"{first}, and {plural(more, 'node')} above it"
-    return f"{first}, and {more} more node{'s' if more > 1 else ''}"
+        return f"{first}, and {most}{plural(more, 'node')} above it"
+    return f"{first}, and {most}{more} more node{'s' if more > 1 else ''}"
 
 
 # -- for programs
@@ -189,6 +195,7 @@ def as_json(answer: Answer) -> str:
         "since": _build(answer.since) if answer.since else None,
         "nodes_in_all": len(answer.record.nodes),
         "runs": list(answer.runs()),
+        "maybe": [name for name in answer.runs() if answer.plan and name in answer.plan.follow],
         "causes": [{**_cause(root.cause), "nodes": list(root.nodes)} for root in answer.roots],
         "nodes": [_node(node, planned=answer.plan is not None) for node in answer.nodes],
     }

@@ -526,6 +526,117 @@ def test_one_cause_is_said_once_however_many_nodes_it_touches(tmp_path: Path) ->
     assert len(lines) == 4
 
 
+@pytest.mark.parametrize(
+    ("causes", "change"),
+    [
+        (2, nothing),
+        (
+            3,
+            edit("    source: motd\n", "    source: motd\n  - path: etc/more\n    source: more.txt\n"),
+        ),
+    ],
+)
+def test_changes_of_files_and_of_their_sources_are_both_foreseen(
+    tmp_path: Path, causes: int, change: Callable[[Here], object]
+) -> None:
+    here = Here(tmp_path)
+    here.build()
+    here.write("motd", "hello\n")
+    here.write("more.txt", "more\n")
+    here.change("second", "other")
+    change(here)
+
+    foreseen = here.causes("linuxkit.yml")
+    here.build()
+
+    assert sorted(foreseen) == sorted(here.causes())
+    assert len(foreseen) == causes
+
+
+def test_what_may_not_run_is_counted_as_such(tmp_path: Path) -> None:
+    here = Here(tmp_path)
+    here.build("--record", "first.record")
+    here.write("motd", "hello\n")
+
+    lines = here.run("why", "linuxkit.yml").stdout.splitlines()
+    since = here.run("why", "--since", "first.record", "linuxkit.yml").stdout
+    foreseen = here.why("linuxkit.yml")
+    here.build()
+
+    assert lines[0].startswith("at most ")
+    assert lines[1].startswith("(fewer, if what is made again turns out the same")
+    assert "and at most " in lines[4]
+    assert "and at most " in since
+    assert {"initrd", "files"} == set(foreseen["maybe"]) & {"initrd", "files", "files: motd"}
+    assert len(here.why()["runs"]) < int(lines[0].split()[2])
+    assert "at most" not in here.run("why", "--since", "first.record", "linuxkit.yml").stdout
+
+
+def test_what_failed_did_not_run_in_either_command(tmp_path: Path) -> None:
+    here = Here(tmp_path)
+    here.build()
+    here.change("t/kernel:v1\n", "t/kernel:v1\n  binary: none\n")
+    here.build(status=1)
+
+    (build,) = json.loads(here.run("history", "-n", "1", "--json").stdout)
+    told = here.run("why").stdout.splitlines()[0]
+
+    assert (build["ran"], build["failed"]) == (0, 1)
+    assert told.endswith(f" nodes ran, 1 failed, {build['left']} left for what failed:")
+
+
+def test_section_moved_and_changed_at_once_is_told_of_both(tmp_path: Path) -> None:
+    here = Here(tmp_path)
+    here.build()
+    other = AGAIN.replace('"/bin/tool"', '"/bin/tool", "x"')
+    both(edit(AGAIN, ""), edit("onboot:\n", f"onboot:\n{other}"))(here)
+    foreseen = here.causes("linuxkit.yml")
+
+    here.build()
+
+    expected = {
+        "linuxkit.yml:7: onboot again was moved from place 2 to 1",
+        'linuxkit.yml:9: command[1] was added ("x")',
+    }
+    assert expected == set(foreseen) == set(here.causes())
+
+
+def test_flag_that_changed_to_and_fro_is_not_to_blame(tmp_path: Path) -> None:
+    here = Here(tmp_path)
+    here.build()
+    here.build("--compression", "zstd")
+    both(edit(AGAIN, ""), edit("onboot:\n", f"onboot:\n{AGAIN}"))(here)
+    expected = ["linuxkit.yml:7: onboot again was moved from place 2 to 1"]
+
+    assert expected == here.causes("linuxkit.yml")
+    events = here.build()
+
+    assert expected == here.causes()
+    said = {sentence for event in events if event["event"] == "node-started" for sentence in event["why"]}
+    assert not any("--compression" in sentence for sentence in said)
+
+
+@pytest.mark.parametrize(
+    "name", ["motd", "./motd", "etc/motd", "/etc/note", "files: etc/note", "services", "web"]
+)
+def test_node_means_the_same_to_why_and_to_graph(tmp_path: Path, name: str) -> None:
+    here = Here(tmp_path)
+    here.build()
+
+    asked = [node["name"] for node in here.why(name)["nodes"]]
+    shown = json.loads(here.run("graph", "--json", "--nodes", name, "linuxkit.yml").stdout)["nodes"]
+
+    assert asked
+    assert set(asked) <= {node["name"] for node in shown}
+
+
+def test_misspelt_config_has_a_hint(tmp_path: Path) -> None:
+    here = Here(tmp_path)
+    here.build()
+
+    assert "did you mean `linuxkit.yml`?" in here.run("why", "linuxkit.ym", status=2).stderr
+
+
 @pytest.mark.parametrize("name", ["hello", "onboot hello", "onboot*", "t/hello:v1", "etc/none"])
 def test_node_is_found_by_what_the_user_calls_it(tmp_path: Path, name: str) -> None:
     here = Here(tmp_path)
@@ -649,6 +760,50 @@ def test_history_of_nothing_is_empty(tmp_path: Path) -> None:
     ran = Here(tmp_path).run("history")
 
     assert (ran.stdout, ran.stderr) == ("", "no build is remembered\n")
+
+
+def test_history_of_what_nobody_knows_is_an_error_with_a_hint(tmp_path: Path) -> None:
+    here = Here(tmp_path)
+    here.build()
+    here.write("never.yml", CONFIG)
+
+    for word, hint in (
+        ("linuxkt.yml", "did you mean `linuxkit.yml`?"),
+        ("nope", "`kitbuild history` lists"),
+        ("9", "`kitbuild history` lists"),
+    ):
+        ran = here.run("history", word, status=2)
+        first, second = ran.stderr.splitlines()
+        assert first == f"error: expected a config or a build that is remembered, got `{word}`"
+        assert second.startswith(f"hint: {hint}")
+    assert here.run("history", "never.yml").stderr == "no build of never.yml is remembered\n"
+    assert (
+        here.run("history", "-n", "x", status=2).stderr == "error: `--number`: expected 0 or more, got `x`\n"
+    )
+
+
+def test_history_shows_a_build_by_the_beginning_of_its_id(tmp_path: Path) -> None:
+    here = Here(tmp_path)
+    here.build()
+    here.change('"one"', '"two"')
+    here.build()
+    last = json.loads(here.run("history", "--json").stdout)[0]["id"]
+
+    assert [last] == [build["id"] for build in json.loads(here.run("history", "--json", last[:-1]).stdout)]
+
+
+def test_build_that_ran_nothing_says_what_it_was_for(tmp_path: Path) -> None:
+    here = Here(tmp_path)
+    here.build()
+    here.change('"one"', '"two"')
+    here.build()
+    here.change('"two"', '"one"')
+    here.build()
+
+    line = here.run("history").stdout.splitlines()[1]
+
+    said = 'linuxkit.yml:9: command[1] changed from "two" to "one"'
+    assert line == f"    nothing ran, all results were there: {said}"
 
 
 def test_builds_beyond_sixteen_are_forgotten(tmp_path: Path) -> None:

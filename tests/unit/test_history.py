@@ -69,6 +69,22 @@ def test_node_is_compared_with_the_last_build_that_has_it(store: MemoryStore) ->
     assert why(builds, "new", "third") == ("never built before",)
 
 
+def test_node_is_compared_with_a_build_of_the_same_flags_before_one_is_blamed(store: MemoryStore) -> None:
+    for number, compression in enumerate(("gzip", "zstd")):
+        origins = Origins(flags={"--compression": compression})
+        options = {"text": "one", "compression": compression}
+        nodes = {"top": NodeRecord("test/top", "", "ran", {}, Ingredients("test/top", 1, (), options, ()))}
+        builds = Builds(store, "a", origins=lambda origins=origins: origins)  # type: ignore[misc]
+        builds.keep(Record("1", compression, BEGAN + number, 1.0, nodes, {}))
+    now = Builds(store, "a", origins=lambda: Origins(flags={"--compression": "gzip"}))
+    wanted = node("top", text="two", rule="top")
+    ingredients = Ingredients("test/top", 1, (), {"text": "two", "compression": "gzip"}, ())
+
+    found = now.why(wanted, ingredients, Graph.of({"out": wanted}))
+
+    assert found == ('option `text` changed from "one" to "two"',)
+
+
 def test_build_like_the_last_one_is_recorded_for_who_asked_alone(store: MemoryStore) -> None:
     Builds(store, "a").keep(record("one", BEGAN))
     builds = Builds(store, "a", always=True)
@@ -125,3 +141,15 @@ def test_builds_of_many_configs_that_end_at_once_are_all_there(store: MemoryStor
 
     for number in range(8):
         assert len(list(earlier(store, f"scope{number}"))) == 1
+
+
+def test_the_record_kept_is_that_of_this_build_and_none_before_it_is_over(store: MemoryStore) -> None:
+    Builds(store, "a").keep(record("before"))
+    builds = Builds(store, "a")
+
+    assert builds.kept() is None
+    builds.keep(record("now", BEGAN + 1))
+    kept = builds.kept()
+
+    assert kept is not None
+    assert kept.state == "now"

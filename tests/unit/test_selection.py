@@ -1,6 +1,6 @@
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, NamedTuple
 
 import pytest
 
@@ -27,7 +27,20 @@ BUNDLE = node("services redis: bundle", IMAGE, section="services redis")
 SEGMENT = node("services redis: segment", BUNDLE, section="services redis")
 ODD = node("services [odd]: segment", section="services [odd]")
 KERNEL = node("kernel: boot", section="kernel")
-INITRD = node("initrd", SEGMENT, ODD, KERNEL)
+SOURCE = node("files: ./src.txt", section="files")
+
+
+class Path(NamedTuple):
+    path: str
+
+
+class Paths(NamedTuple):
+    entries: tuple[Path, ...]
+
+
+FILES_RULE = Rule("test/files", 1, "Joins.", Paths, "blob", ran, {"pieces": Input("blob", many=True)})
+FILES = Node("files", FILES_RULE, Paths((Path("etc/motd"),)), {"pieces": (SOURCE,)}, "files")
+INITRD = node("initrd", SEGMENT, ODD, KERNEL, FILES)
 GRAPH = Graph.of({"-initrd.img": INITRD, "-kernel": KERNEL})
 NAMES = Names(GRAPH, "web")
 
@@ -50,6 +63,15 @@ def names(nodes: set[Node] | None) -> list[str]:
         pytest.param("*re?is", (BUNDLE, SEGMENT), id="pattern of one section"),
         pytest.param("services r*", (BUNDLE, SEGMENT), id="pattern of a section and its nodes"),
         pytest.param("services [odd]", (ODD,), id="section that looks like a pattern"),
+        pytest.param("redis", (BUNDLE, SEGMENT), id="section without its kind"),
+        pytest.param("services", (BUNDLE, SEGMENT, ODD), id="kind of sections"),
+        pytest.param("kit/redis:v1", (IMAGE,), id="image as configs have it"),
+        pytest.param("docker.io/kit/redis:v1", (IMAGE,), id="image in full"),
+        pytest.param("src.txt", (SOURCE,), id="source without its dot"),
+        pytest.param("./src.txt", (SOURCE,), id="source as the config has it"),
+        pytest.param("etc/motd", (FILES,), id="path of a file"),
+        pytest.param("/etc/motd", (FILES,), id="path of a file from the root"),
+        pytest.param("files: etc/motd", (FILES,), id="path of a file as causes have it"),
     ],
 )
 def test_node_goes_by_many_names(text: str, expected: tuple[Node, ...]) -> None:
@@ -61,8 +83,8 @@ def test_node_goes_by_many_names(text: str, expected: tuple[Node, ...]) -> None:
     [
         ("initrd.imgg", "did you mean `initrd.img`?"),
         ("servces redis", "did you mean `services redis`?"),
-        ("redis", "did you mean `services redis`?"),
-        ("*REDIS", "did you mean `services redis`?"),
+        ("rdis", "did you mean `redis`?"),
+        ("*REDIS", "did you mean `redis`?"),
         ("quite another", "`kitbuild graph CONFIG` shows their names"),
         ("*", "name one of them, or choose with `--nodes`"),
     ],
@@ -94,7 +116,10 @@ def test_nothing_chosen_is_everything() -> None:
         (Selection(["*: segment"]), [SEGMENT.name, ODD.name]),
         (Selection(["initrd", "images"]), [IMAGE.name, "initrd"]),
         (Selection(["-kernel"]), ["kernel: boot"]),
-        (Selection(needed=["initrd.img"], depth=1), [SEGMENT.name, ODD.name, KERNEL.name, "initrd"]),
+        (
+            Selection(needed=["initrd.img"], depth=1),
+            [SEGMENT.name, ODD.name, KERNEL.name, FILES.name, "initrd"],
+        ),
         (Selection(needed=["services redis"]), [IMAGE.name, BUNDLE.name, SEGMENT.name]),
         (Selection(needed=["kernel", "services [odd]"]), [ODD.name, KERNEL.name]),
         (Selection(users=["image*"]), [IMAGE.name, BUNDLE.name, SEGMENT.name, "initrd"]),

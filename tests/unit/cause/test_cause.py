@@ -76,6 +76,26 @@ def test_node_is_compared_as_a_whole_with_the_last_build_that_has_it() -> None:
     assert sentences(now, old, older)["iso"] == ['option `text` changed from "1" to "2"']
 
 
+def test_flag_that_is_as_it_was_is_not_to_blame() -> None:
+    gzip, zstd = {"--compression": "gzip"}, {"--compression": "zstd"}
+    first = record({"a": made("1", compression="gzip")}, flags=gzip)
+    second = record({"a": made("1", compression="zstd")}, flags=zstd)
+    now = record({"a": made("2", compression="gzip")}, flags=gzip)
+
+    assert sentences(now, second)["a"] == [
+        "--compression zstd -> gzip",
+        'option `text` changed from "1" to "2"',
+    ]
+    assert sentences(now, second, first)["a"] == ['option `text` changed from "1" to "2"']
+
+
+def test_node_asked_for_by_another_flag_has_that_for_its_cause() -> None:
+    first = record({"a": made("1", compression="gzip")}, flags={"--compression": "gzip"})
+    now = record({"a": made("1", compression="zstd")}, flags={"--compression": "zstd"})
+
+    assert sentences(now, first)["a"] == ["--compression gzip -> zstd"]
+
+
 def test_section_that_is_gone_is_named_not_its_node() -> None:
     places = {
         "services a": Origin("x.yml", 3, 5, {"name": "a"}),
@@ -154,6 +174,11 @@ def test_what_a_record_holds_cannot_talk_to_the_terminal() -> None:
         ("files/motd", ("files: files/motd",)),
         ("t/x", ("image docker.io/t/x:latest",)),
         ("docker.io/t/x:latest", ("image docker.io/t/x:latest",)),
+        ("motd.txt", ("files: ./motd.txt",)),
+        ("./motd.txt", ("files: ./motd.txt",)),
+        ("etc/motd", ("files",)),
+        ("files: /etc/motd", ("files",)),
+        ("services", ("a: two",)),
         ("nothing", ()),
         ("*nothing*", ()),
     ],
@@ -163,6 +188,8 @@ def test_names_mean_nodes(text: str, expected: tuple[str, ...]) -> None:
         {
             "image docker.io/t/x:latest": made(section="images"),
             "files: files/motd": made(section="files"),
+            "files: ./motd.txt": made(section="files"),
+            "files": made("", "files: files/motd=1", "files: ./motd.txt=1", section="files"),
             "a: one": made(section="services a"),
             "a: two": made("", "a: one=1", section="services a"),
             "top": made("", "a: two=1"),
@@ -170,6 +197,7 @@ def test_names_mean_nodes(text: str, expected: tuple[str, ...]) -> None:
         places={
             "image docker.io/t/x:latest": Origin("x.yml", 1, 1, "t/x"),
             "files: files/motd": Origin("x.yml", 2, 1, {}),
+            "files": Origin("x.yml", 2, 1, [{"path": "/etc/motd"}, {"path": 5}, 5]),
         },
         flags={"--name": "site"},
     )

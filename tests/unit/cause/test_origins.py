@@ -49,6 +49,15 @@ def test_two_sections_that_say_the_same_are_paired_in_their_order() -> None:
     ]
 
 
+def test_section_that_was_moved_may_say_something_else_besides() -> None:
+    before = places("services a", "services b", b={"name": "b", "env": "one"})
+    now = places("services b", "services a", b={"name": "b", "env": "two"})
+    changes = OriginChanges(Origins(places=before), Origins(places=now))
+
+    assert [cause.subject for cause in changes.of_kind("services")] == ["services b"]
+    assert [cause.subject for cause in changes.written("services b")] == ["services b.env"]
+
+
 def test_renamed_section_in_another_list_is_said_in_one_sentence() -> None:
     same = {"image": "t/x"}
 
