@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 _DESCRIPTION = """\
 Writes files of an output to stdout, one behind the other, byte for byte. Symlinks are followed inside the output.
 
-  kitbuild cat linuxkit.qcow2 etc/os-release                  a file of the system that boots
+  kitbuild cat linuxkit.qcow2 init | file -                   a file of the system that boots
   kitbuild cat linuxkit-initrd.img containers/services/getty/config.json | jq .process
   kitbuild cat --medium linuxkit-bios.img p1/syslinux.cfg     a file of the medium itself
 """

@@ -84,8 +84,9 @@ def run(arguments: Namespace) -> int:
     from kitbuild.cli.diff_sides import compared
     from kitbuild.compare.budget import budget, outcomes
     from kitbuild.errors import KitbuildError
+    from kitbuild.report.ci import complaint
     from kitbuild.report.diff_text import broken_budget
-    from kitbuild.report.errors import format_error, format_warning
+    from kitbuild.report.errors import format_warning
     from kitbuild.report.text import encodable, one_line, use_color
 
     budgets = [budget(text) for text in arguments.budget]
@@ -94,11 +95,17 @@ def run(arguments: Namespace) -> int:
         for warning in difference.warnings:
             sys.stderr.write(f"{format_warning(one_line(warning), color=color)}\n")
         held = outcomes(budgets, difference)
-        sys.stdout.write(encodable(_text(arguments, difference, held), sys.stdout.encoding))
+        text = encodable(_text(arguments, difference, held), sys.stdout.encoding)
+    try:
+        sys.stdout.write(text)
+        sys.stdout.flush()
+    except BrokenPipeError:
+        raise
+    except OSError as error:
+        raise KitbuildError(f"cannot write to stdout: {error.strerror}") from error
     broken = [outcome for outcome in held if not outcome.is_kept]
-    sys.stdout.flush()
     for outcome in broken:
-        sys.stderr.write(f"{format_error(KitbuildError(broken_budget(outcome)), color=color)}\n")
+        sys.stderr.write(f"{complaint(KitbuildError(broken_budget(outcome)), sys.stderr)}\n")
     return 1 if broken or (arguments.exit_code and not difference.is_empty) else 0
 
 
@@ -117,5 +124,5 @@ def _text(arguments: Namespace, difference: Difference, held: Sequence[Outcome])
 
     color = use_color(sys.stdout)
     if arguments.stat:
-        return stat_of(difference, color=color)
-    return text_of(difference, color=color, everything=arguments.all)
+        return stat_of(difference, held, color=color)
+    return text_of(difference, held, color=color, everything=arguments.all)

@@ -20,6 +20,9 @@ _CMDLINE = "boot/cmdline"
 _MOST_CMDLINE_BYTES = 1 << 16
 # `site-initrd.img`, `site-bios.qcow2`, `site.iso`: what stands behind the name of an output.
 _NO_IMAGE = re.compile(r"(?:|empty|linuxkit\..*|LINUXKIT\..*)\Z")
+# In formats of which no firmware starts anything these are files as any others.
+_WITHOUT_LOADER = ("tar", "initrd", "oci", "docker-archive", "squashfs", "erofs")
+_LOADER = re.compile(r"(?:boot/(?:grub|isolinux|syslinux|extlinux)|isolinux|syslinux|EFI)(?:/|\Z)")
 _SUFFIX = re.compile(r"(?:-[a-z]+)?(?:\.[a-z0-9]+)*\Z")
 
 
@@ -35,8 +38,13 @@ def output_system(name: str, path: Path, closing: ExitStack) -> System:
     files = _files(output, output.system(), noted.parts)
     medium = _files(output, output.medium(), {})
     if medium.keys() == files.keys() and files:
-        # What boots is the medium itself.
-        medium = {}
+        # What boots is the medium itself; its boot loader is none of the system.
+        medium = (
+            {}
+            if output.format in _WITHOUT_LOADER
+            else {path: file for path, file in files.items() if _LOADER.match(path)}
+        )
+        files = {path: file for path, file in files.items() if path not in medium}
     documents = {
         file: _document(output, file, one.size) for file, one in files.items() if _is_read(file, one)
     }
@@ -53,6 +61,7 @@ def output_system(name: str, path: Path, closing: ExitStack) -> System:
         if files or medium
         else {"": File("file", 0, size=path.stat().st_size, content=Content(lambda: _hash(path)))},
         outputs={} if path.is_dir() else {suffix_of(path): path.stat().st_size},
+        missing=tuple(f"{name}: {note}" for note in output.notes),
     )
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import sys
 from argparse import Namespace
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
@@ -22,6 +23,8 @@ SideKind = Literal["config", "output", "record"]
 
 # Enough to tell what a file is.
 _START_BYTES = 1 << 16
+# From here on people wait.
+_LARGE_BYTES = 1 << 26
 _ZLIB = b"\x78"
 # What every config has: one of its sections at the beginning of a line, or in braces.
 _SECTION = re.compile(
@@ -30,6 +33,7 @@ _SECTION = re.compile(
 _CMDLINE, _KERNEL = "boot/cmdline", "boot/kernel"
 # What formats that start a kernel have beside the root file system.
 _BESIDE = (_KERNEL, _CMDLINE, "boot/ucode.cpio")
+_NO_SYSTEM = {"kernel": "it is a kernel", "cmdline": "it is a kernel command line"}
 _URL = re.compile(r"https?://")
 _DIFFERENT_BYTES = "the same content in other bytes: times, order or compression differ"
 
@@ -58,12 +62,24 @@ def compared(arguments: Namespace) -> Iterator[Difference]:
             # Nobody asks for more than that nothing differs.
             yield difference(*_laid_out(*(_renamed(_bare(side), side.name) for side in (before, after))))
             return
+        if both_outputs:
+            _say_what_is_read(Path(before.name), Path(after.name))
         one = _system(before, arguments, closing)
         # Nothing differs between a system and itself, and nothing of it need be read to know that.
         other = _renamed(one, after.name) if identical else _system(after, arguments, closing)
         found = difference(*_laid_out(one, other), times=arguments.times)
         are_files = both_outputs and one.format == other.format and one.outputs and other.outputs
         yield _with_note(found, bool(are_files) and not identical)
+
+
+def _say_what_is_read(*paths: Path) -> None:
+    """Says to whoever waits what for, if that may take long."""
+    from kitbuild.report.text import human_size, one_line
+
+    sizes = {path: path.stat().st_size for path in paths if path.is_file()}
+    if sys.stderr.isatty() and sum(sizes.values()) >= _LARGE_BYTES:
+        named = " and ".join(f"{one_line(str(path))} ({human_size(size)})" for path, size in sizes.items())
+        sys.stderr.write(f"reading {named}\n")
 
 
 def _found(name: str, arguments: Namespace) -> Found:
@@ -95,7 +111,8 @@ def _is_there(path: Path) -> bool:
 
 def _kind_of(path: Path) -> SideKind:
     """What a file is, told by what is in it."""
-    if path.is_dir():
+    if path.is_dir() or not path.is_file():
+        # What is no file at all is told so by who opens it; a pipe could only be read once.
         return "output"
     try:
         with path.open("rb") as stream:
@@ -197,7 +214,9 @@ def _laid_out(one: System, other: System) -> tuple[Snapshot, Snapshot]:
     """Both by the same kind of sections, and only with what both may have."""
     from kitbuild.compare.sections import laid_out
 
+    _refuse_without_system(one, other)
     by_part = one.has_parts and other.has_parts
+    one, other = _split(one), _split(other)
     if (one.source, one.format) != (other.source, other.format):
         one, other = _comparable(one, other), _comparable(other, one)
     elif one.source == "output" and one.outputs.keys() != other.outputs.keys():
@@ -214,10 +233,36 @@ def _named_alike(system: System, other: System) -> System:
     return system._replace(outputs=dict.fromkeys([system.format], sum(sizes)) if sizes else {})
 
 
-def _without(system: System, *paths: str) -> System:
+def _refuse_without_system(one: System, other: System) -> None:
+    """Raises UsageError if only one of the two has a system: everything would be gone, or new."""
+    if (one.source, one.format) == (other.source, other.format):
+        return
+    for system in (one, other):
+        if system.source == "output" and not system.files:
+            what = _NO_SYSTEM.get(system.format, f"there is none in this {system.format}")
+            raise UsageError(
+                f"`{system.name}` has no system: {what}",
+                hint="compare it with another of its kind, or name an output that has the system in it",
+            )
+
+
+def _split(system: System) -> System:
+    """With the kernel and what goes with it on the medium, where it stands in the root file system.
+
+    In other formats it stands beside that, and sizes are to mean the same for all.
+    """
     if system.files is None:
         return system
-    return system._replace(files={path: file for path, file in system.files.items() if path not in paths})
+    beside = {path: system.files[path] for path in _BESIDE if path in system.files}
+    medium = None if "kernel" in system.unknown else {**(system.medium or {}), **beside}
+    files = {path: file for path, file in system.files.items() if path not in beside}
+    return system._replace(files=files, medium=medium)
+
+
+def _without(system: System, path: str) -> System:
+    if not system.medium:
+        return system
+    return system._replace(medium={name: file for name, file in system.medium.items() if name != path})
 
 
 def _comparable(system: System, other: System) -> System:
@@ -226,7 +271,8 @@ def _comparable(system: System, other: System) -> System:
     The kernel stands in the root file system of some formats, and beside it in others. What is on a medium depends on
     the format altogether.
     """
-    if system.files is not None and other.files is not None and _KERNEL not in other.files:
-        system = _without(system, *_BESIDE)
+    medium = None
+    if _KERNEL in (system.medium or {}) and _KERNEL in (other.medium or {}):
+        medium = {path: file for path, file in (system.medium or {}).items() if path in _BESIDE}
     outputs = {} if system.source == other.source == "output" else system.outputs
-    return system._replace(medium=None, outputs=outputs)
+    return system._replace(medium=medium, outputs=outputs)

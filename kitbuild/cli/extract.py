@@ -16,7 +16,7 @@ _DESCRIPTION = """\
 Writes files of an output to a folder, without root: modes and times are kept, owners are not; devices, pipes and
 sockets are left out. Symlinks are written as they are, and nothing is ever written through one.
 
-  kitbuild extract linuxkit.iso -C root              the whole system
+  kitbuild extract linuxkit-hybrid.iso -C root       the whole system
   kitbuild extract linuxkit-initrd.img etc usr/lib   two folders, to here
   kitbuild extract --medium linuxkit-efi.img -C esp  kernel, initrd and boot loader
 """

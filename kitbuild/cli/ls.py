@@ -16,9 +16,9 @@ _DESCRIPTION = """\
 Lists what is in an output: the root file system that boots, whatever it lies in. Without root, without mounting.
 Any format of `kitbuild formats`, the same files of LinuxKit, a kernel alone, or a folder with an OCI image layout.
 
-  kitbuild ls linuxkit.qcow2                  the top of the root file system
+  kitbuild ls linuxkit-hybrid.iso             the top of the root file system
   kitbuild ls -l linuxkit-initrd.img etc      modes, owners, sizes and times of what is in etc
-  kitbuild ls -R --sort size linuxkit.iso     every file, the largest first
+  kitbuild ls -R --sort size linuxkit.qcow2   every file, the largest first
   kitbuild ls --medium -R linuxkit-efi.img    what the firmware sees: boot loader, kernel, initrd
   kitbuild ls --json -R linuxkit.tar          one JSON object with `entries`, for programs
 """
@@ -88,6 +88,8 @@ def run(arguments: Namespace) -> int:
         names = {entry: _name(entry, top, whole=arguments.recursive or entry is chosen) for entry in entries}
         for line in _long(names, totals) if arguments.long else names.values():
             sys.stdout.write(f"{one_line(line)}\n")
+        for note in output.notes:
+            sys.stderr.write(f"note: {one_line(note)}\n")
     return 0
 
 

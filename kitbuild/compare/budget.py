@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Iterable
 from typing import Literal, NamedTuple
@@ -92,6 +93,25 @@ def _outcome(one: Budget, difference: Difference) -> Outcome:
     return Outcome(one, sizes, percent)
 
 
+def amount(one: Budget, number: float, *, whole: bool = False) -> str:
+    """A number in the unit the limit is written in, with as many digits as tell it from the limit.
+
+    With a sign where the limit is a growth, unless it is the `whole` of something.
+    """
+    if math.isinf(number):
+        return "growth from nothing"
+    found = _LIMIT.match(one.text)
+    unit = found["unit"] if found else ""
+    scale = 1 if unit == "%" else _UNITS[unit.lower()]
+    for digits in range(1, 10):
+        text = f"{number / scale:.{digits}f}"
+        if (float(text) * scale > one.limit) == (number > one.limit):
+            break
+    text = text.rstrip("0").rstrip(".")
+    sign = "+" if one.measure != "size" and not whole and number >= 0 else ""
+    return f"{sign}{text}{unit or ' B'}"
+
+
 def _sizes_of(name: str, difference: Difference) -> Sizes:
     """What a name means: the total, a section, all sections of a kind, or an output."""
     known = named_sizes(difference)
@@ -117,10 +137,23 @@ def named_sizes(difference: Difference) -> dict[str, Sizes]:
     for kind, several in kinds.items():
         known.setdefault(kind, _sum(several))
     for suffix, sizes in difference.outputs.items():
-        short = suffix.lstrip("-.")
+        short = short_name(suffix)
         for name in (suffix, short, short.partition(".")[0], f"output {short}"):
             known.setdefault(name, sizes)
     return {name: sizes for name, sizes in known.items() if name}
+
+
+def short_name(suffix: str) -> str:
+    """What an output is called by what follows its name: `initrd.img` for `-initrd.img`."""
+    return suffix.lstrip("-.")
+
+
+def output_names(difference: Difference) -> dict[str, str]:
+    """What the outputs are called, by what follows their names: words that a budget takes for them."""
+    kinds = {name.partition(" ")[0] for name in difference.sizes}
+    taken = {"total", *difference.sizes, *kinds}
+    shorts = {suffix: short_name(suffix) for suffix in difference.outputs}
+    return {suffix: f"output {short}" if short in taken else short for suffix, short in shorts.items()}
 
 
 def _sum(several: Iterable[Sizes]) -> Sizes:

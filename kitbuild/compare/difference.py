@@ -34,11 +34,11 @@ _HOLDS_CMDLINE = re.compile(
     r"(?:^|/)(?:\.?cmdline[^/]*|[^/]+\.(?:cfg|conf|efi)|blobs/sha256/[0-9a-f]+|index\.json|grub/[0-9a-f]{32})\Z",
     re.I,
 )
-# The same in a root file system that is the medium.
-_HOLDS_CMDLINE_INSIDE = re.compile(r"(?:boot/(?:grub|isolinux|syslinux)|isolinux|EFI/BOOT)/[^/]+\.cfg\Z")
 # Where on a CD they find the rest: the boot catalogue, and ISOLINUX with a table for that in its first sector.
 _HOLDS_LAYOUT = re.compile(r"(?:boot/)?isolinux/(?:boot\.cat|isolinux\.bin)\Z")
 _NONE: Mapping[str, Sizes] = MappingProxyType({})
+# What stands beside the system, among the sizes.
+MEDIUM = "medium"
 
 
 class Sizes(NamedTuple):
@@ -95,9 +95,10 @@ class Side(NamedTuple):
 class Difference(NamedTuple):
     """All that differs between two systems.
 
-    `sections` are those that differ, those that changed most first. `sizes` are those of all sections, in the order
-    of the config. `packages` are those of the SBOM that no section has. `medium` are the files beside the system.
-    `missing` says what could not be compared, `warnings` what could not be read.
+    `total` is the content of the root file system. `sections` are those that differ, those that changed most first.
+    `sizes` are those of all sections, in the order of the config, and of `medium` behind them. `packages` are those
+    of the SBOM that no section has. `medium` are the files beside the system. `missing` says what could not be
+    compared, `warnings` what could not be read.
     """
 
     before: Side
@@ -127,9 +128,7 @@ def difference(before: Snapshot, after: Snapshot, *, times: bool = False) -> Dif
     compared = _Compared(before, after, times=times)
     names = sorted({*before.sections, *after.sections}, key=order_of)
     found = [compared.section(name) for name in names]
-    sections = [one for one in map(_less_of_layout, found) if not one.is_empty]
-    # Of a medium that is laid out as before nothing is left unsaid.
-    sections = sections or [one for one in found if not one.is_empty]
+    sections = [one for one in found if not one.is_empty]
     cmdline = (
         () if before.cmdline is None or after.cmdline is None else word_changes(before.cmdline, after.cmdline)
     )
@@ -139,7 +138,7 @@ def difference(before: Snapshot, after: Snapshot, *, times: bool = False) -> Dif
         Side(before.name, before.source, before.format),
         Side(after.name, after.source, after.format),
         Sizes(_total(before), _total(after)),
-        {one.name: one.size for one in found},
+        {**{one.name: one.size for one in found}, **_medium_sizes(before, after)},
         tuple(sorted(sections, key=_weight)),
         tuple(cmdline),
         tuple(flags),
@@ -151,14 +150,15 @@ def difference(before: Snapshot, after: Snapshot, *, times: bool = False) -> Dif
     )
 
 
-def _less_of_layout(section: SectionDifference) -> SectionDifference:
-    """The section without files that only say where others lie on the medium."""
-    files = tuple(
-        change
-        for change in section.files
-        if change.fields != ("content",) or not _HOLDS_LAYOUT.match(change.path)
-    )
-    return section._replace(files=files) if len(files) < len(section.files) else section
+def _medium_sizes(before: Snapshot, after: Snapshot) -> dict[str, Sizes]:
+    """The size of what is on the medium, beside the sections; of other formats it says nothing."""
+    if before.medium is None or after.medium is None or not (before.medium or after.medium):
+        return {}
+    if (before.source, before.format) != (after.source, after.format):
+        return {}
+    return {
+        MEDIUM: Sizes(*(sum(file.size for file in side.values()) for side in (before.medium, after.medium)))
+    }
 
 
 def _medium(
@@ -182,7 +182,6 @@ class _Compared:
         self._times = times
         self._ranks = [_ranks(one, other) for one, other in ((before, after), (after, before))]
         self._places = [_places(side) for side in (before, after)]
-        self._cmdline_differs = before.cmdline != after.cmdline
         self._cmdline_known = before.cmdline is not None and after.cmdline is not None
 
     def section(self, name: str) -> SectionDifference:
@@ -228,10 +227,7 @@ class _Compared:
             change = self._elsewhere(one.name, found)
             if change is None:
                 continue
-            is_told = change.path in explained or (
-                self._cmdline_differs and _HOLDS_CMDLINE_INSIDE.match(change.path)
-            )
-            if not is_told or change.fields != ("content",):
+            if change.path not in explained or change.fields != ("content",):
                 yield change
 
     def _elsewhere(self, section: str, change: FileChange) -> FileChange | None:

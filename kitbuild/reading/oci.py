@@ -25,18 +25,23 @@ _MOST_INDEXES = 4
 _DIGEST = re.compile(r"(sha256|sha384|sha512):([0-9a-f]{64,128})")
 _WHITEOUT, _OPAQUE = ".wh.", ".wh..wh..opq"
 _MOST_FILES = 100_000
+_LONGEST_NAME = 200
 
 
 def archive_layout(files: Callable[[], Listing]) -> Recognised:
     """The image in a tar with these files."""
     is_docker = cache(lambda: "oci-layout" not in files() and "manifest.json" in files())
 
+    notes: list[str] = []
+
     def system() -> Listing:
-        return _docker(files()) if is_docker() else _oci(files())
+        return _docker(files(), notes) if is_docker() else _oci(files(), notes)
 
     if is_docker():
-        return Recognised("docker-archive", ["image of `docker save`"], cache(system), files, lambda: None)
-    return Recognised("oci", ["OCI image layout in a tar"], cache(system), files, lambda: None)
+        return Recognised(
+            "docker-archive", ["image of `docker save`"], cache(system), files, lambda: None, notes
+        )
+    return Recognised("oci", ["OCI image layout in a tar"], cache(system), files, lambda: None, notes)
 
 
 def folder_layout(folder: Path) -> tuple[Recognised, Callable[[], None]]:
@@ -66,7 +71,9 @@ def folder_layout(folder: Path) -> tuple[Recognised, Callable[[], None]]:
         for window in opened:
             window.close()
 
-    return Recognised("oci", ["OCI image layout"], cache(lambda: _oci(files())), files, lambda: None), close
+    notes: list[str] = []
+    system = cache(lambda: _oci(files(), notes))
+    return Recognised("oci", ["OCI image layout"], system, files, lambda: None, notes), close
 
 
 class _Nothing(Window):
@@ -86,30 +93,52 @@ def _opener(path: Path, opened: list[FileWindow]) -> Callable[[], Window]:
     return cache(opener)
 
 
-def _oci(files: Listing) -> Listing:
-    manifest = _manifest(files, _document(files, "index.json"), _MOST_INDEXES)
+def _oci(files: Listing, notes: list[str]) -> Listing:
+    manifest = _manifest(files, _document(files, "index.json"), _MOST_INDEXES, notes)
     return _laid([_blob(files, layer) for layer in _list(files, manifest.get("layers"))], files)
 
 
-def _docker(files: Listing) -> Listing:
+def _docker(files: Listing, notes: list[str]) -> Listing:
     images = _list(files, _document(files, "manifest.json"))
     if not images or not isinstance(images[0], dict):
         raise files.window.broken(0, "expected an image in `manifest.json`")
+    tags = images[0].get("RepoTags")
+    _note_first(str(tags[0]) if isinstance(tags, list) and tags else "", len(images), notes)
     names = _list(files, images[0].get("Layers"))
     return _laid([_file(files, str(name)) for name in names], files)
 
 
-def _manifest(files: Listing, document: Any, depth: int) -> Mapping[str, Any]:
+def _manifest(files: Listing, document: Any, depth: int, notes: list[str]) -> Mapping[str, Any]:
     """The manifest of the first image an index names that is for a machine, through indexes of indexes."""
     if isinstance(document, dict) and "layers" in document:
         return document
     entries = _list(files, document.get("manifests") if isinstance(document, dict) else None)
-    for entry in entries:
-        platform = entry.get("platform") if isinstance(entry, dict) else None
-        is_for_nothing = isinstance(platform, dict) and platform.get("os") == "unknown"
-        if depth and not is_for_nothing:
-            return _manifest(files, _parsed(_blob(files, entry)), depth - 1)
-    raise files.window.broken(0, "expected an image in the index of the layout")
+    images = [entry for entry in entries if _platform(entry).get("os") != "unknown"]
+    if not depth or not images:
+        raise files.window.broken(0, "expected an image in the index of the layout")
+    _note_first(_name(images[0]), len(images), notes)
+    return _manifest(files, _parsed(_blob(files, images[0])), depth - 1, notes)
+
+
+def _platform(entry: Any) -> Mapping[str, Any]:
+    platform = entry.get("platform") if isinstance(entry, dict) else None
+    return platform if isinstance(platform, dict) else {}
+
+
+def _name(entry: Any) -> str:
+    """What tells an image of an index from the others, as far as it says so."""
+    annotations = entry.get("annotations") if isinstance(entry, dict) else None
+    name = annotations.get("org.opencontainers.image.ref.name") if isinstance(annotations, dict) else None
+    return str(name or _platform(entry).get("architecture") or "")
+
+
+def _note_first(name: str, count: int, notes: list[str]) -> None:
+    """Says which image was taken, if there are several."""
+    if count > 1:
+        which = f", {name[:_LONGEST_NAME]}" if name else ""
+        notes.append(
+            f"this is the first of {count} images{which}; for another one, copy it to a layout of its own"
+        )
 
 
 def _laid(layers: list[Window], files: Listing) -> Listing:

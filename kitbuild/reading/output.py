@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import os
+import stat
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from types import TracebackType
 from typing import BinaryIO
 
-from kitbuild.errors import KitbuildError
+from kitbuild.errors import KitbuildError, UsageError
 from kitbuild.reading.entries import Area, Found, Listing, OutputEntry
 from kitbuild.reading.recognition import Recognised, recognise
 from kitbuild.reading.window import DAMAGE, FileWindow
@@ -45,6 +46,11 @@ class Output:
     def summary(self) -> str:
         """What it is made of, in a line; without listing anything that is not listed yet."""
         return ", ".join(self._recognised.layers)
+
+    @property
+    def notes(self) -> tuple[str, ...]:
+        """What a user has to know of the system that was looked for, in sentences; once it is listed."""
+        return tuple(self._recognised.notes)
 
     def system(self) -> Iterator[OutputEntry]:
         """The root file system that boots, sorted by path, without the root itself; nothing for a kernel alone."""
@@ -112,14 +118,23 @@ class Output:
 def open_output(path: Path) -> Output:
     """Opens an output, or a folder with an OCI image layout, by what it holds, not by its name.
 
-    Raises KitbuildError if it cannot be read, or is nothing known.
+    Raises UsageError if there is no such file, KitbuildError if it cannot be read, or is nothing known.
     """
     try:
-        if path.is_dir():
+        mode = path.stat().st_mode
+        if not any(kind(mode) for kind in (stat.S_ISREG, stat.S_ISBLK, stat.S_ISDIR)):
+            kinds = {stat.S_IFIFO: "a pipe", stat.S_IFCHR: "a character device", stat.S_IFSOCK: "a socket"}
+            raise UsageError(
+                f"`{path}`: expected a regular file, got {kinds.get(stat.S_IFMT(mode), 'something else')}",
+                hint="write it to a file first",
+            )
+        if stat.S_ISDIR(mode):
             from kitbuild.reading.oci import folder_layout
 
             return Output(path, *folder_layout(path))
         window = FileWindow(path)
+    except (FileNotFoundError, NotADirectoryError) as error:
+        raise UsageError(f"`{path}`: {os.strerror(error.errno or 0)}") from None
     except OSError as error:
         raise KitbuildError(f"`{path}`: {os.strerror(error.errno or 0)}") from None
     try:

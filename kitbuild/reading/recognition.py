@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import cache
 from pathlib import Path
 from typing import NamedTuple
@@ -14,34 +14,35 @@ from kitbuild.reading.decompression import Decompressed, compression_of
 from kitbuild.reading.entries import Listing, OutputEntry
 from kitbuild.reading.window import Window
 
-_KNOWN = (
-    "a tar, an initrd, a disk (raw, qcow2, VHD, VHDX, VMDK, OVA), an ISO, an image of squashfs, EROFS, ext4 or FAT, "
-    "a UKI, a kernel, or an OCI image"
-)
+_KNOWN = "an output: a tar, initrd, disk, ISO, file system, UKI, kernel or OCI image"
 # What lies beside a file whose name ends so: the command line that goes with it.
 _BESIDE = ("-initrd.img", "-squashfs.img", "-erofs.img", "-kernel", ".iso")
 _MOST_CMDLINE_BYTES = 1 << 16
 
 
 class Recognised(NamedTuple):
-    """What a window holds. `layers` says so from outside to inside, and grows as more of it is looked at."""
+    """What a window holds. `layers` says so from outside to inside, and grows as more of it is looked at.
+
+    So do `notes`: sentences about what was chosen for the user.
+    """
 
     format: str
     layers: list[str]
     system: Callable[[], Listing]
     medium: Callable[[], Listing]
     cmdline: Callable[[], str | None]
+    notes: Sequence[str] = ()
 
 
 def recognise(window: Window, path: Path) -> Recognised:
     """What is in a file. Raises KitbuildError for what nothing here can read."""
     if not window.read(0, 1):
-        raise KitbuildError(f"`{path}`: expected {_KNOWN}; got an empty file")
+        raise KitbuildError(f"`{path}`: expected {_KNOWN}, got an empty file")
     found = (
         _disk(window) or _program(window) or _file_system(window) or _archive(window) or _partitioned(window)
     )
     if found is None:
-        raise KitbuildError(f"`{path}`: expected {_KNOWN}; got something else")
+        raise KitbuildError(f"`{path}`: expected {_KNOWN}, got something else")
     beside = cache(lambda: _cmdline_beside(path))
     return found._replace(cmdline=lambda: beside() if (own := found.cmdline()) is None else own)
 

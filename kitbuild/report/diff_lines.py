@@ -19,6 +19,9 @@ MARKS: dict[str, Mark] = {"added": "+", "removed": "-", "changed": "~"}
 MOST_FILES = 10
 _MOST_FIELDS = 20
 _LONGEST_VALUE = 100
+# What is more is another thing altogether.
+_MOST_PERCENT = 1000
+_MOST_FACTOR = 10_000
 
 
 class Line(NamedTuple):
@@ -39,7 +42,8 @@ class Group(NamedTuple):
 def groups(difference: Difference, *, everything: bool = False) -> Iterator[Group]:
     """All that differs, group by group; `everything` leaves nothing out."""
     if difference.flags:
-        yield Group(Line("#", 0, "flags"), tuple(_fields(difference.flags, 1, everything=everything)))
+        lines = _capped(difference.flags, _flag, 1, "flag", everything=everything)
+        yield Group(Line("#", 0, "flags"), tuple(lines))
     if difference.cmdline:
         yield Group(
             Line("#", 0, "kernel command line"),
@@ -67,8 +71,11 @@ def size_line(sizes: Sizes) -> str:
 
 
 def percent_text(sizes: Sizes, *, before: str) -> str:
-    """The growth in percent behind `before`; nothing if that is less than one can write."""
+    """The growth in percent behind `before`, as a factor if it is large, nothing if it is next to none."""
     percent = sizes.growth * 100 / sizes.before if sizes.before else 0.0
+    if percent > _MOST_PERCENT:
+        factor = (sizes.after or 0) / (sizes.before or 1)
+        return f"{before}x{factor:.0f}" if factor < _MOST_FACTOR else ""
     return f"{before}{percent:+.1f} %" if abs(percent) >= 0.05 else ""
 
 
@@ -155,6 +162,19 @@ def _field(change: Change, depth: int) -> Line:
     return Line(MARKS[state], depth, f"{one_line(change.field)}{': ' if said else ''}{said}{where}")
 
 
+def _flag(change: Change, depth: int) -> Line:
+    """A flag; of lists only what came and went."""
+    before, after = (
+        value.split(",") if isinstance(value, str) else [] for value in (change.before, change.after)
+    )
+    if max(len(before), len(after)) < 2 or not before or not after or {*before} == {*after}:
+        return _field(change, depth)
+    parts = [("without", [one for one in before if one not in after])]
+    parts.append(("with", [one for one in after if one not in before]))
+    said = "; ".join(f"{word} {', '.join(names)}" for word, names in parts if names)
+    return Line("~", depth, f"{one_line(change.field)}: {_cut(one_line(said))}")
+
+
 def _word(change: Change, depth: int) -> Line:
     if change.field == "order of words":
         order = f"in another order: {one_line(str(change.before))} -> {one_line(str(change.after))}"
@@ -177,8 +197,11 @@ def value_text(value: Any, field: str = "") -> str:
         text = value
     else:
         text = json.dumps(value, ensure_ascii=False)
-    shown = one_line(text)
-    return shown if len(shown) <= _LONGEST_VALUE else f"{shown[: _LONGEST_VALUE - 1]}…"
+    return _cut(one_line(text))
+
+
+def _cut(text: str) -> str:
+    return text if len(text) <= _LONGEST_VALUE else f"{text[: _LONGEST_VALUE - 1]}…"
 
 
 def _plain(value: Any) -> str:

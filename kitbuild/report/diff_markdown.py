@@ -5,10 +5,10 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator, Sequence
 
-from kitbuild.compare.budget import Outcome
-from kitbuild.compare.difference import Difference, Sizes
+from kitbuild.compare.budget import Outcome, output_names
+from kitbuild.compare.difference import MEDIUM, Difference, Sizes
 from kitbuild.report.diff_lines import Group, groups, growth_text, percent_text
-from kitbuild.report.diff_text import broken_budget
+from kitbuild.report.diff_text import broken_budget, kept_budget
 from kitbuild.report.text import human_size, one_line
 
 # What hosts take in a comment is 65,536 characters; more of a group than this nobody reads there.
@@ -21,6 +21,7 @@ def markdown_of(difference: Difference, outcomes: Sequence[Outcome] = (), *, eve
     names = (difference.before.name, difference.after.name)
     lines = [f"### {_code(names[0])} → {_code(names[1])}", ""]
     lines += [f"- **over budget** {_escaped(broken_budget(one))}" for one in outcomes if not one.is_kept]
+    lines += [f"- within budget: {_escaped(kept_budget(one))}" for one in outcomes if one.is_kept]
     if difference.is_empty:
         return "\n".join([*lines, "No differences.", *_notes(difference), ""])
     lines += [*([""] if lines[-1] else []), *_table(difference)]
@@ -33,7 +34,10 @@ def _table(difference: Difference) -> Iterator[str]:
     yield "| | before | after | change |"
     yield "|---|--:|--:|--:|"
     changed = [(f"{section.name}", section.size) for section in difference.sections if section.size.growth]
-    for name, sizes in [*changed, *difference.outputs.items(), ("total", difference.total)]:
+    names = output_names(difference)
+    outputs = [(names[suffix], sizes) for suffix, sizes in difference.outputs.items()]
+    medium = [(name, sizes) for name, sizes in difference.sizes.items() if name == MEDIUM]
+    for name, sizes in [*changed, *medium, *outputs, ("total", difference.total)]:
         if sizes.before is not None and sizes.after is not None and (sizes.growth or name == "total"):
             shown = "**total**" if name == "total" else _code(name or "file")
             yield f"| {shown} | {human_size(sizes.before)} | {human_size(sizes.after)} | {_growth(sizes)} |"

@@ -4,31 +4,33 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 
-from kitbuild.compare.budget import Outcome
-from kitbuild.compare.difference import Difference
+from kitbuild.compare.budget import Outcome, amount, output_names
+from kitbuild.compare.difference import MEDIUM, Difference
 from kitbuild.report.diff_lines import MARKS, Line, counts_text, groups, growth_text, size_line
-from kitbuild.report.text import human_size, one_line, painted
+from kitbuild.report.text import human_size, one_line, painted, plural
 
 NOTHING = "no differences"
 _STYLES = {"+": "32", "-": "31", "~": "33", " ": ""}
 
 
-def text_of(difference: Difference, *, color: bool, everything: bool = False) -> str:
-    """All that differs, grouped by section, what changed most first."""
+def text_of(
+    difference: Difference, outcomes: Sequence[Outcome] = (), *, color: bool, everything: bool = False
+) -> str:
+    """All that differs, grouped by section, what changed most first; then the budgets that are kept."""
     if difference.is_empty:
-        return "\n".join([NOTHING, *_notes(difference), ""])
+        return "\n".join([NOTHING, *_notes(difference), *_kept(outcomes), ""])
     lines = [_heading(difference), *_sizes(difference)]
     for group in groups(difference, everything=everything):
         lines += ["", _line(group.title, color=color, bold=True)]
         lines += [_line(line, color=color) for line in group.lines]
-    notes = _notes(difference)
+    notes = [*_notes(difference), *_kept(outcomes)]
     return "\n".join([*lines, *([""] if notes else []), *notes, ""])
 
 
-def stat_of(difference: Difference, *, color: bool) -> str:
-    """One line a section, and the total."""
+def stat_of(difference: Difference, outcomes: Sequence[Outcome] = (), *, color: bool) -> str:
+    """One line a section, the total, and the budgets that are kept."""
     if difference.is_empty:
-        return "\n".join([NOTHING, *_notes(difference), ""])
+        return "\n".join([NOTHING, *_notes(difference), *_kept(outcomes), ""])
     rows = []
     for section in difference.sections:
         growth = growth_text(section.size.growth) if None not in section.size else "?"
@@ -53,24 +55,38 @@ def stat_of(difference: Difference, *, color: bool) -> str:
     if difference.packages:
         rows.append(("~", "packages of the SBOM", "", str(len(difference.packages))))
     if difference.medium:
-        rows.append(("~", "on the medium", "", str(len(difference.medium))))
+        sizes = difference.sizes.get(MEDIUM)
+        growth = growth_text(sizes.growth) if sizes else ""
+        rows.append(("~", "on the medium", growth, plural(len(difference.medium), "file")))
     widths = [max((len(row[column]) for row in rows), default=0) for column in (1, 2)]
     lines = [
         painted(mark, _STYLES[mark], color=color)
         + f" {name:{widths[0]}}  {growth:>{widths[1]}}  {counts}".rstrip()
         for mark, name, growth, counts in rows
     ]
-    return "\n".join([*lines, *_sizes(difference), *_notes(difference), ""])
+    return "\n".join([*lines, *_sizes(difference), *_notes(difference), *_kept(outcomes), ""])
 
 
 def broken_budget(outcome: Outcome) -> str:
     """What is wrong with a budget that was not kept, as the message of an error."""
     budget, sizes = outcome.budget, outcome.sizes
+    got = f"`{budget.name}`: expected at most {budget.text}, got {amount(budget, outcome.got)}"
     if budget.measure == "size":
-        return f"`{budget.name}`: expected at most {budget.text}, got {human_size(sizes.after or 0)}"
-    got = f"{outcome.got:+.1f} %" if budget.measure == "percent" else growth_text(round(outcome.got))
-    whole = f"{human_size(sizes.before or 0)} -> {human_size(sizes.after or 0)}"
-    return f"`{budget.name}`: expected at most {budget.text}, got {got} ({whole})"
+        return got
+    before, after = (
+        human_size(size or 0) if budget.measure == "percent" else amount(budget, size or 0, whole=True)
+        for size in sizes
+    )
+    return f"{got} ({before} -> {after})"
+
+
+def kept_budget(outcome: Outcome) -> str:
+    """What is left of a budget that was kept: `initrd +0.4MB of +2MB`."""
+    return f"{one_line(outcome.budget.name)} {amount(outcome.budget, outcome.got)} of {outcome.budget.text}"
+
+
+def _kept(outcomes: Sequence[Outcome]) -> Sequence[str]:
+    return [f"within budget: {kept_budget(outcome)}" for outcome in outcomes if outcome.is_kept]
 
 
 def _heading(difference: Difference) -> str:
@@ -79,11 +95,13 @@ def _heading(difference: Difference) -> str:
 
 
 def _sizes(difference: Difference) -> Iterator[str]:
-    if difference.total.before is not None and difference.total.after is not None:
+    # Of two kernels there is none.
+    if None not in difference.total and any(difference.total):
         yield f"total  {size_line(difference.total)}"
-    for name, sizes in difference.outputs.items():
+    names = output_names(difference)
+    for suffix, sizes in difference.outputs.items():
         if sizes.before != sizes.after:
-            yield f"{one_line(name) or 'the file'}  {size_line(sizes)}"
+            yield f"{one_line(names[suffix]) or 'the file'}  {size_line(sizes)}"
 
 
 def _notes(difference: Difference) -> Sequence[str]:

@@ -325,6 +325,22 @@ def test_a_config_an_output_and_a_record_of_one_build_do_not_differ(site: Site) 
             assert report.keys() <= {"flags"}, (before, after, report)
 
 
+def test_sizes_mean_the_same_whatever_the_system_is_packed_in(site: Site) -> None:
+    initrd = built(site, "base", BASE, "kernel+initrd")
+    others = [
+        built(site, "base", BASE, image_format) for image_format in ("tar", "iso-bios", "raw-efi", "iso")
+    ]
+    site.run("build", "-q", "--arch", "amd64", "--record", "sizes.rec", "base.yml")
+    # Two of one kind: nothing is left out because it could not be compared.
+    whole = json.loads(site.run("diff", "--json", "sizes.rec", "sizes.rec").stdout)["total"]["after"]
+
+    for other in (*others, "sizes.rec", "base.yml"):
+        report = json.loads(site.run("diff", "--json", initrd, other).stdout)
+
+        assert {"before": whole, "after": whole} == report["total"], other
+        assert all(size["before"] == size["after"] for size in report["sizes"].values()), other
+
+
 def test_packages_are_told_with_their_versions(site: Site) -> None:
     before = built(site, "packages", PACKAGES, "tar")
     upgraded = images.layout(site.folder / "newer", all_images(musl="1.2.5-r0", curl="8.0", openssl="3.0.2"))
@@ -366,8 +382,9 @@ def test_a_broken_budget_is_an_error_with_what_was_allowed(site: Site) -> None:
     )
 
     assert [] == kept.lines
+    assert b"\nwithin budget: total +5KB of +6KB\nwithin budget: initrd +" in kept.stdout
     assert 2 == len(broken.lines)
-    assert broken.lines[0].startswith("error: `total`: expected at most +1KB, got +4.9 KiB")
+    assert broken.lines[0].startswith("error: `total`: expected at most +1KB, got +5KB")
     assert broken.lines[1].startswith("error: `root`: expected at most +2%, got +")
 
 

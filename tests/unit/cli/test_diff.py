@@ -1,6 +1,8 @@
 from __future__ import annotations
 
+import errno
 import json
+import os
 from collections.abc import Callable
 from contextlib import ExitStack
 from pathlib import Path
@@ -242,3 +244,73 @@ def test_warning_is_one_line_whatever_a_container_is_called(
 
     (line,) = capsys.readouterr().err.splitlines()
     assert "config.json of services web\\n::error::: " in line
+
+
+def tar(path: str, files: dict[str, bytes]) -> str:
+    Path(path).write_bytes(images.layer_tar({name: images.file(content) for name, content in files.items()}))
+    return path
+
+
+def test_the_kernel_is_no_part_of_the_total_wherever_it_stands(diff: Diff) -> None:
+    one = tar("one.tar", {"init": b"abc", "boot/kernel": b"k"})
+    other = tar("other.tar", {"init": b"abcd", "boot/kernel": b"kernel"})
+
+    report = json.loads(diff("--json", one, other)[1])
+
+    assert {"before": 3, "after": 4} == report["total"]
+    assert {"before": 1, "after": 6} == report["sizes"]["medium"]
+    assert ["boot/kernel"] == [file["path"] for file in report["medium"]]
+
+
+def test_a_side_without_a_system_is_an_error_with_what_it_is(diff: Diff) -> None:
+    Path("x-cmdline").write_text("quiet")
+
+    status, out, err = diff(tar("x.tar", {"init": b""}), "x-cmdline")
+
+    assert (2, "") == (status, out)
+    assert "error: `x-cmdline` has no system: it is a kernel command line" == err.splitlines()[0]
+
+
+def test_a_broken_budget_is_marked_where_a_machine_builds(
+    diff: Diff, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    sides = (tar("one.tar", {"init": b"abc"}), tar("other.tar", {"init": b"abcd"}))
+    monkeypatch.setenv("GITHUB_ACTIONS", "true")
+
+    status, _, err = diff("--budget", "total=+0%", *sides)
+
+    assert 1 == status
+    message = "`total`: expected at most +0%25, got +33.3%25 (3 B -> 4 B)"
+    assert f"::error title=kitbuild::{message}" in err.splitlines()
+
+
+def test_a_pipe_is_no_side(diff: Diff) -> None:
+    os.mkfifo("pipe")
+
+    status, _, err = diff("pipe", tar("one.tar", {"init": b""}))
+
+    assert (2, "error: `pipe`: expected a regular file, got a pipe") == (status, err.splitlines()[0])
+
+
+def test_who_waits_at_a_terminal_is_told_what_is_read(diff: Diff, monkeypatch: pytest.MonkeyPatch) -> None:
+    sides = (tar("one.tar", {"init": b"abc"}), tar("other.tar", {"init": b"abcd"}))
+    monkeypatch.setattr("kitbuild.cli.diff_sides._LARGE_BYTES", 1)
+
+    quiet = diff(*sides)[2]
+    monkeypatch.setattr("sys.stderr.isatty", lambda: True)
+    told = diff(*sides)[2]
+
+    assert "" == quiet
+    assert told.startswith("reading one.tar (")
+    assert " and other.tar (" in told
+
+
+def test_stdout_that_takes_nothing_is_an_error(diff: Diff, monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(text: str) -> int:
+        raise OSError(errno.EBADF, os.strerror(errno.EBADF))
+
+    monkeypatch.setattr("sys.stdout.write", refuse)
+
+    status, _, err = diff("a.yml", "b.yml")
+
+    assert (1, "error: cannot write to stdout: Bad file descriptor\n") == (status, err)

@@ -1,11 +1,13 @@
 from __future__ import annotations
 
 import json
+import os
 from pathlib import Path
 
 import pytest
 
 from kitbuild.cli.main import main
+from kitbuild.reading import open_output
 from tests.support import images
 from tests.support.reading import newc
 
@@ -87,8 +89,6 @@ def test_cat_follows_links_inside_and_keeps_every_byte(
         (["cat", "OUTPUT", "etc"], "expected a file, got a directory"),
         (["cat", "OUTPUT", "null"], "expected a file, got a character device"),
         (["ls", "OUTPUT", "nothing/here"], "not in the system of"),
-        (["ls", "OUTPUT-x"], "No such file or directory"),
-        (["ls", "/dev/null"], "got an empty file"),
         (["ls", __file__], "got something else"),
         (["ls", "."], "expected a folder with an OCI image layout"),
     ],
@@ -99,6 +99,50 @@ def test_what_is_not_there_is_an_error_with_a_hint(
     assert 1 == main([each.replace("OUTPUT", output) for each in arguments])
 
     assert said in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("command", ["ls", "cat", "extract"])
+@pytest.mark.parametrize(
+    ("name", "said"),
+    [
+        ("nothing", "No such file or directory"),
+        ("file/x", "Not a directory"),
+        ("/dev/zero", "expected a regular file, got a character device"),
+        ("pipe", "expected a regular file, got a pipe"),
+    ],
+)
+def test_an_output_that_is_no_file_is_a_mistake_in_the_command_line(
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    command: str,
+    name: str,
+    said: str,
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    os.mkfifo("pipe")
+    Path("file").write_bytes(b"")
+
+    assert 2 == main([command, name, *(["x"] if command == "cat" else [])])
+
+    assert f"error: `{name}`: {said}" == capsys.readouterr().err.splitlines()[0]
+
+
+def test_of_several_images_it_is_said_which_one_is_shown(tmp_path: Path) -> None:
+    made = {f"t/{name}:v1": images.image({name: ""}) for name in "ab"}
+    images.layout(tmp_path / "layout", made)
+    images.layout(tmp_path / "single", {"t/a:v1": made["t/a:v1"]})
+
+    notes = {}
+    for name in ("layout", "single"):
+        with open_output(tmp_path / name) as output:
+            notes[name] = [[entry.path for entry in output.system()], *output.notes]
+
+    assert [["a"]] == notes["single"]
+    paths, note = notes["layout"]
+    assert ["a"] == paths
+    assert "this is the first of 2 images, " in note
+    assert "t/a:v1" in note
 
 
 def test_extract_says_how_much_and_what_it_left_out(

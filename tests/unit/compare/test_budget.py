@@ -2,10 +2,10 @@ from __future__ import annotations
 
 import pytest
 
-from kitbuild.compare.budget import Budget, budget, named_sizes, outcomes
+from kitbuild.compare.budget import Budget, budget, named_sizes, outcomes, output_names
 from kitbuild.compare.difference import Difference, Side, Sizes
 from kitbuild.errors import KitbuildError, UsageError
-from kitbuild.report.diff_text import broken_budget
+from kitbuild.report.diff_text import broken_budget, kept_budget
 
 SIDE = Side("x", "output")
 GROWN = Difference(
@@ -92,12 +92,46 @@ def test_a_section_wins_over_an_output_of_its_name() -> None:
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        ("initrd=+1MB", "`initrd`: expected at most +1MB, got +1.9 MiB (1.9 MiB -> 3.8 MiB)"),
-        ("total=+5%", "`total`: expected at most +5%, got +10.0 % (1000 B -> 1.1 KiB)"),
-        ("total=1KB", "`total`: expected at most 1KB, got 1.1 KiB"),
+        ("initrd=+1MB", "`initrd`: expected at most +1MB, got +2MB (2MB -> 4MB)"),
+        ("total=+5%", "`total`: expected at most +5%, got +10% (1000 B -> 1.1 KiB)"),
+        ("total=1KB", "`total`: expected at most 1KB, got 1.1KB"),
     ],
 )
 def test_a_broken_budget_says_what_was_allowed_and_what_was_got(text: str, message: str) -> None:
     (outcome,) = outcomes([budget(text)], GROWN)
 
     assert message == broken_budget(outcome)
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("initrd=+2.1MB", "initrd +2MB of +2.1MB"),
+        ("initrd=+2000001", "initrd +2000001 B of +2000001"),
+        ("initrd=4MiB", "initrd 3.8MiB of 4MiB"),
+        ("services db=+20%", "services db +12.5% of +20%"),
+    ],
+)
+def test_a_kept_budget_says_what_of_it_is_used(text: str, message: str) -> None:
+    (outcome,) = outcomes([budget(text)], GROWN)
+
+    assert message == kept_budget(outcome)
+
+
+def test_what_is_just_over_its_budget_does_not_look_as_if_it_were_in_it() -> None:
+    (outcome,) = outcomes([budget("initrd=+2MB")], GROWN)
+
+    assert "got +2.000001MB (" in broken_budget(outcome)
+
+
+def test_what_was_nothing_grows_out_of_any_percentage() -> None:
+    (outcome,) = outcomes([budget("onboot new=+5%")], GROWN)
+
+    assert "got growth from nothing (0 B -> 7 B)" in broken_budget(outcome)
+
+
+def test_outputs_are_called_what_a_budget_calls_them_and_never_as_if_they_were_removed() -> None:
+    names = output_names(GROWN)
+
+    assert {"-initrd.img": "initrd.img", "-kernel": "output kernel"} == names
+    assert all(named_sizes(GROWN)[name] == GROWN.outputs[suffix] for suffix, name in names.items())

@@ -167,10 +167,7 @@ def test_flags_and_command_lines_count_if_both_sides_have_them() -> None:
 
 def test_boot_files_that_only_hold_the_command_line_are_told_once() -> None:
     def side(word: str) -> Snapshot:
-        section = Section("root", {"isolinux/isolinux.cfg": file(word)})
-        return snapshot(
-            section, cmdline=word, medium={"initrd.img": file("i"), "boot/syslinux.cfg": file(word)}
-        )
+        return snapshot(cmdline=word, medium={"initrd.img": file("i"), "boot/syslinux.cfg": file(word)})
 
     found = difference(side("a"), side("b"))
 
@@ -193,6 +190,18 @@ def test_a_medium_is_told_where_the_system_does_not_explain_it() -> None:
 
     assert ["EFI/BOOT/BOOTX64.EFI", "initrd.img"] == [change.path for change in alone.medium]
     assert ["EFI/BOOT/BOOTX64.EFI"] == [change.path for change in with_system.medium]
+
+
+def test_a_medium_has_a_size_that_is_no_part_of_the_total() -> None:
+    section = Section("root", {"a": file("abc")})
+    one, other = (snapshot(section, medium={"boot/kernel": file(text)}) for text in ("a", "bcd"))
+
+    found = difference(one, other)
+
+    assert Sizes(3, 3) == found.total
+    assert {"root": Sizes(3, 3), "medium": Sizes(1, 3)} == found.sizes
+    # Another format has another medium.
+    assert {"root": Sizes(3, 3)} == difference(one, other._replace(format="iso")).sizes
 
 
 FILES = st.builds(

@@ -13,7 +13,7 @@ from kitbuild.compare.files import FileChange
 from kitbuild.compare.snapshot import Content, File
 from kitbuild.compare.values import Change
 from kitbuild.report.diff_json import json_of
-from kitbuild.report.diff_lines import value_text
+from kitbuild.report.diff_lines import size_line, value_text
 from kitbuild.report.diff_markdown import markdown_of
 from kitbuild.report.diff_text import stat_of, text_of
 
@@ -62,7 +62,7 @@ FULL = Difference(
 TEXT = """\
 old.yml -> new.yml
 total  10.0 KiB -> 12.0 KiB (+2.0 KiB, +20.0 %)
--initrd.img  100 B -> 200 B (+100 B, +100.0 %)
+initrd.img  100 B -> 200 B (+100 B, +100.0 %)
 
 flags
   ~ --arch: "amd64" -> "arm64"
@@ -113,7 +113,7 @@ def test_a_stat_is_a_line_for_each_section() -> None:
 ~ kernel command line           3
 ~ packages of the SBOM          1
 total  10.0 KiB -> 12.0 KiB (+2.0 KiB, +20.0 %)
--initrd.img  100 B -> 200 B (+100 B, +100.0 %)
+initrd.img  100 B -> 200 B (+100 B, +100.0 %)
 note: something is not compared
 """.replace(" \n", "\n").split()
         == stat_of(FULL, color=False).split()
@@ -224,7 +224,7 @@ def test_markdown_names_the_budgets_that_are_broken() -> None:
 
     text = markdown_of(FULL, held)
 
-    assert "- **over budget** `total`: expected at most +1KB, got +2.0 KiB (10.0 KiB -\\> 12.0 KiB)" in text
+    assert "- **over budget** `total`: expected at most +1KB, got +2KB (10.2KB -\\> 12.3KB)" in text
     assert 1 == text.count("over budget")
 
 
@@ -253,3 +253,39 @@ def test_json_has_everything_that_differs() -> None:
     assert {"name": "total", "limit": "+1KB", "kept": False, "before": 10_240, "after": 12_288} == report[
         "budgets"
     ][0]
+
+
+def test_markdown_and_text_confirm_the_budgets_that_are_kept() -> None:
+    held = outcomes([budget("total=+3KB"), budget("initrd=50")], FULL)
+
+    assert "- within budget: total +2KB of +3KB" in markdown_of(FULL, held).splitlines()
+    for text in (text_of(FULL, held, color=False), stat_of(FULL, held, color=False)):
+        assert text.endswith("\nwithin budget: total +2KB of +3KB\n")
+
+
+def test_markdown_calls_outputs_by_their_names() -> None:
+    assert "| `initrd.img` | 100 B | 200 B | +100 B, +100.0 % |" in markdown_of(FULL).splitlines()
+
+
+@pytest.mark.parametrize(
+    ("after", "text"),
+    [
+        (110, "100 B -> 110 B (+10 B, +10.0 %)"),
+        (1100, "100 B -> 1.1 KiB (+1000 B, +1000.0 %)"),
+        (27_300, "100 B -> 26.7 KiB (+26.6 KiB, x273)"),
+        (1_000_000_000, "100 B -> 954 MiB (+954 MiB)"),
+    ],
+)
+def test_large_growth_is_no_percentage(after: int, text: str) -> None:
+    assert text == size_line(Sizes(100, after))
+
+
+def test_of_flags_with_lists_only_what_came_and_went_is_told() -> None:
+    before, after = "iso,raw-efi,qcow2-bios", "iso,raw-efi,tar"
+    change = Change("--format", before, after)
+
+    text = text_of(NOTHING._replace(flags=(change,)), color=False)
+
+    assert "  ~ --format: without qcow2-bios; with tar\n" in text
+    long = change._replace(after=",".join(f"format-{number}" for number in range(100)))
+    assert max(map(len, text_of(NOTHING._replace(flags=(long,)), color=False).splitlines())) < 120
