@@ -149,8 +149,12 @@ def _run(arguments: Namespace, report: BuildReport) -> None:
     target = target_of(arguments)
     warnings = check_linuxkit_flags(arguments)
     check_folder(target.path("").parent)
+    for path in (arguments.report, arguments.record):
+        if path is not None:
+            check_folder(path.parent)
     found = lowered(arguments, formats=target.formats)
     _check_one_output(target, list(found.graph.outputs))
+    report.locate(found.graph, found.origins)
     for warning in (*warnings, *found.warnings):
         report(Warned(warning))
     from kitbuild.cli.remote import Purpose, caches
@@ -280,17 +284,26 @@ def _build(
             _export(results[suffix], path, share, store=store, notes=found.store, report=report)
     finally:
         # Of a build that failed too: then one wants it most. With the outputs in place, so that it tells of them.
-        _write_records(arguments, found, history, paths)
+        # One that was interrupted has to end soon.
+        if not isinstance(sys.exception(), KeyboardInterrupt):
+            _write_records(arguments, found, history, paths=paths, report=report)
 
 
 def _wants_record(arguments: Namespace) -> bool:
     return arguments.report is not None or arguments.record is not None
 
 
-def _write_records(arguments: Namespace, found: Lowered, history: Builds, paths: Mapping[str, Path]) -> None:
-    """Writes what the user wants to keep of a build, if it came so far that there is anything to tell."""
-    record = history.latest() if _wants_record(arguments) else None
+def _write_records(
+    arguments: Namespace, found: Lowered, history: Builds, *, paths: Mapping[str, Path], report: BuildReport
+) -> None:
+    """Writes what the user wants to keep of this build, if it came so far that there is anything to tell."""
+    if not _wants_record(arguments):
+        return
+    record = history.kept()
     if record is None:
+        # What is there may be about an earlier build.
+        names = " and ".join(f"`{path}`" for path in (arguments.record, arguments.report) if path)
+        report(Warned(f"{names} not written: the build ended too early to tell of it"))
         return
     from kitbuild.cli.report import write_record, write_report
 

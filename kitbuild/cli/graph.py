@@ -55,12 +55,9 @@ def add(subparsers: _SubParsersAction[ArgumentParser]) -> None:
         "-f",
         "--format",
         choices=_FORMATS,
-        default="tree",
         help="tree (default), svg and html for people, dot (Graphviz), mermaid and json for programs",
     )
-    parser.add_argument(
-        "--json", action="store_const", dest="format", const="json", help="the same as --format json"
-    )
+    parser.add_argument("--json", action="store_true", help="the same as --format json")
     parser.add_argument("-o", "--output", metavar="FILE", default="-", help="write to FILE instead of stdout")
     parser.add_argument(
         "--image-format",
@@ -108,6 +105,7 @@ def run(arguments: Namespace) -> int:
     from kitbuild.cli.remote import Purpose, caches
     from kitbuild.query import status_of
 
+    _format_of(arguments)
     names = [name for text in arguments.image_format for name in text.split(",") if name]
     found = lowered(arguments, formats=names or (DEFAULT_FORMAT,), offline=True)
     # Before anything is asked elsewhere: a wrong name is a wrong command line.
@@ -120,11 +118,19 @@ def run(arguments: Namespace) -> int:
     return 0
 
 
+def _format_of(arguments: Namespace) -> str:
+    if arguments.json and arguments.format not in (None, "json"):
+        raise UsageError(f"expected either `--json` or `--format {arguments.format}`, got both")
+    return "json" if arguments.json else arguments.format or "tree"
+
+
 def _tell_warnings(event: Event) -> None:
     from kitbuild.event import Warned
 
     if isinstance(event, Warned):
-        sys.stderr.write(f"warning: {event.message}\n")
+        from kitbuild.report.errors import format_warning
+
+        sys.stderr.write(f"{format_warning(event.message, color=False)}\n")
 
 
 def chosen(graph: Graph, arguments: Namespace) -> View:
@@ -210,15 +216,19 @@ def show(found: Lowered, view: View, status: Status, arguments: Namespace) -> No
 
     if arguments.critical_path:
         view = with_chain(view, status)
-    if arguments.format == "tree":
+    text_format = _format_of(arguments)
+    if text_format == "tree":
         _show_tree(view, status, arguments)
-    elif arguments.format == "html":
+    elif text_format == "html":
         from kitbuild.cli.report import graph_page
 
         record = next(_records(found, scope_of(arguments)), None)
-        _write(graph_page(found._replace(graph=_whole(view)), status, record=record), arguments)
+        whole = _whole(view)
+        chosen_nodes = view.nodes if len(view.nodes) < len(view.graph) else ()
+        page = graph_page(found._replace(graph=whole), status, record=record, selected=chosen_nodes)
+        _write(page, arguments)
     else:
-        _write(text_of(arguments.format, view, status, title=title_of(arguments)), arguments)
+        _write(text_of(text_format, view, status, title=title_of(arguments)), arguments)
 
 
 def title_of(arguments: Namespace) -> str:
@@ -271,7 +281,12 @@ def _write(text: str, arguments: Namespace) -> None:
     if arguments.output == "-":
         from kitbuild.report.text import encodable
 
-        sys.stdout.write(encodable(text, sys.stdout.encoding))
+        try:
+            sys.stdout.write(encodable(text, sys.stdout.encoding))
+        except BrokenPipeError:
+            raise
+        except OSError as error:
+            raise KitbuildError(f"cannot write to stdout: {error.strerror}") from error
         return
     try:
         Path(arguments.output).write_text(text, encoding="utf-8", errors="backslashreplace")

@@ -19,6 +19,8 @@ _HEIGHT = 42.0
 _PADDING = 10.0
 _LINE = 18.0
 _MOST_LETTERS = 44
+# Graphviz lays frames edge to edge: each is drawn this much smaller on all sides.
+_INSET = 3.0
 # Border and ground of a state, on light and on dark ground.
 _COLORS: Mapping[State, tuple[str, str, str, str]] = {
     "near": ("#2e7d32", "#e6f4e6", "#81c784", "#16301a"),
@@ -100,11 +102,14 @@ def _variables(colors: Mapping[str, str]) -> str:
 
 
 def _frames(layout: Layout) -> Iterator[str]:
-    for name, (left, top, right, bottom) in layout.groups.items():
+    for name, frame in layout.groups.items():
+        left, top, right, bottom = (
+            side + inset for side, inset in zip(frame, (_INSET, _INSET, -_INSET, -_INSET), strict=True)
+        )
         yield (
-            f'<g class="section"><title>{_text(name)}</title><rect x="{left}" y="{top}" '
+            f'<g class="section"><title>{_text(name)}</title><rect x="{left:.2f}" y="{top:.2f}" '
             f'width="{right - left:.2f}" height="{bottom - top:.2f}" rx="6"/>'
-            f'<text x="{left + _PADDING}" y="{top + 16}">{_text(_short(name, right - left))}</text></g>'
+            f'<text x="{left + _PADDING:.2f}" y="{top + 16:.2f}">{_text(_short(name, right - left))}</text></g>'
         )
 
 
@@ -191,7 +196,8 @@ def _told(node: Node, status: Status) -> str:
 
 def _short(text: str, width: float = 0.0) -> str:
     """The text as far as it fits; its end tells more than its middle."""
-    most = max(4, int((width - 2 * _PADDING) / _LETTER)) if width else _MOST_LETTERS
+    # A width is that of so many letters, rounded: what was measured to fit does.
+    most = max(4, int((width - 2 * _PADDING) / _LETTER + 0.05)) if width else _MOST_LETTERS
     if len(text) <= most:
         return text
     kept = (most - 1) // 2

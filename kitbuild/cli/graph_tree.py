@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 
 from kitbuild.node import Node
 from kitbuild.query import STATES, UNKNOWN, NodeStatus, State, Status, View, about, label_of, sections_of
-from kitbuild.report.text import human_seconds, human_size, plural, printable
+from kitbuild.report.text import human_seconds, human_size, one_line, plural
 
 MARKS: Mapping[State, str] = {
     "near": "near",
@@ -94,7 +94,7 @@ def _references(nodes: Sequence[Node], depth: int) -> Iterator[Line]:
 def plain(lines: Sequence[Line], status: Status) -> Iterator[str]:
     """The lines as text, two spaces a level, whatever the width of the terminal."""
     for depth, text, node in lines:
-        yield "  " * depth + "  ".join([printable(text), *(_facts(node, status) if node else ())])
+        yield "  " * depth + "  ".join([one_line(text), *(_facts(node, status) if node else ())])
 
 
 def _facts(node: Node, status: Status) -> Iterator[str]:
@@ -114,7 +114,7 @@ def facts_of(known: NodeStatus) -> Iterator[str]:
 
 def _origin(node: Node) -> Iterator[str]:
     if text := about(node):
-        yield f"({printable(text)})"
+        yield f"({one_line(text)})"
 
 
 def endings(view: View, status: Status) -> list[str]:
@@ -156,7 +156,7 @@ def chain_lines(view: View, status: Status) -> Iterator[str]:
     yield f"longest chain, {human_seconds(sum(seconds.values()))}:"
     width = max(len(human_seconds(one)) for one in seconds.values())
     for node in view.chain:
-        yield "  ".join(["", human_seconds(seconds[node]).rjust(width), printable(node.name), *_origin(node)])
+        yield "  ".join(["", human_seconds(seconds[node]).rjust(width), one_line(node.name), *_origin(node)])
 
 
 def print_rich(lines: Sequence[Line], status: Status, after: Sequence[str]) -> None:
@@ -168,7 +168,7 @@ def print_rich(lines: Sequence[Line], status: Status, after: Sequence[str]) -> N
     branches: list[Any] = []
     for depth, text, node in lines:
         style = "" if node else "dim" if text.startswith("-> ") else "bold"
-        label = Text(printable(text), style=style)
+        label = Text(one_line(text), style=style)
         if node:
             mark, *rest = _facts(node, status)
             label.append(f"  {mark}", style=_STYLES[status.get(node, UNKNOWN).state])

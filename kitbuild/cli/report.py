@@ -29,7 +29,9 @@ _NO_PATHS: Mapping[str, Path] = MappingProxyType({})
 
 def write_record(path: Path, record: Record) -> None:
     """Writes the record of a build; raises KitbuildError if that cannot be done."""
-    _write(path, record.encode())
+    from kitbuild.export import write_whole
+
+    write_whole(path, record.encode())
 
 
 def write_report(path: Path, record: Record, found: Lowered, paths: Mapping[str, Path] = _NO_PATHS) -> None:
@@ -38,12 +40,12 @@ def write_report(path: Path, record: Record, found: Lowered, paths: Mapping[str,
     `paths` are those of the outputs, by name; one that is in place is shown with its digest. What is not in the
     local cache is left out of the page: nothing is brought here for it.
     """
+    from kitbuild.export import write_whole
     from kitbuild.query import sections_of
-    from kitbuild.report.html_document import Facts, Subject, facts_of
+    from kitbuild.report.html_document import Subject, facts_of
 
     graph = found.graph
-    # A build that was interrupted has no record, then this is the one before.
-    facts = {**{node.name: Facts("unknown") for node in graph}, **_sized(facts_of(record), found.store)}
+    facts = _sized(facts_of(record), found.store)
     artifacts = {node.name: facts[node.name].artifact for node in graph}
     subject = Subject(
         "build",
@@ -57,13 +59,15 @@ def write_report(path: Path, record: Record, found: Lowered, paths: Mapping[str,
         found.warnings,
         _filling(found, artifacts),
     )
-    _write(path, _page(subject).encode())
+    write_whole(path, _page(subject).encode())
 
 
-def graph_page(found: Lowered, status: Status, *, record: Record | None = None) -> str:
+def graph_page(
+    found: Lowered, status: Status, *, record: Record | None = None, selected: Sequence[Node] = ()
+) -> str:
     """The page about a graph nobody built, and what of it is cached: HTML in one file.
 
-    `record` is that of the last build of the same configs, for times, reasons and logs.
+    `record` is that of the last build of the same configs, for times, reasons and logs. Nodes `selected` are marked.
     """
     from kitbuild.query import sections_of
     from kitbuild.report.html_document import Subject
@@ -83,6 +87,7 @@ def graph_page(found: Lowered, status: Status, *, record: Record | None = None) 
         _outputs(found, artifacts, _NO_PATHS),
         found.warnings,
         _filling(found, artifacts),
+        selected,
     )
     return _page(subject)
 
@@ -132,7 +137,8 @@ def _graph_facts(graph: Graph, status: Status, record: Record | None) -> dict[st
         facts[node.name] = Facts(
             known.state,
             known.artifact,
-            known.size or (last.size if last else 0),
+            # What a tree of nothing refers to may be something.
+            known.size if known.artifact else last.size if last else 0,
             known.seconds or (last.seconds if last else 0.0),
             last.began if last else 0.0,
             last.why if last else (),
@@ -220,10 +226,3 @@ def _reader(descriptor: Callable[[Digest], int]) -> Callable[[Slice], bytes]:
             return b""  # who owns a file is then not known
 
     return read
-
-
-def _write(path: Path, content: bytes) -> None:
-    try:
-        path.write_bytes(content)
-    except OSError as error:
-        raise KitbuildError(f"cannot write `{path}`: {error.strerror}") from error

@@ -12,14 +12,20 @@ from __future__ import annotations
 import os
 import threading
 import time
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
+from functools import cache
 from pathlib import Path
-from typing import Literal, Protocol, TextIO
+from typing import TYPE_CHECKING, Literal, Protocol, TextIO
 
 from kitbuild.errors import BuildError, ConfigErrors, KitbuildError
-from kitbuild.event import BuildFinished, Event, Failed, Outcome, Warned
+from kitbuild.event import BuildFinished, Event, Failed, NodeFailed, Outcome, Warned
 from kitbuild.node import Node
 from kitbuild.report.tally import Tally
+
+if TYPE_CHECKING:
+    from kitbuild.graph import Graph
+    from kitbuild.record import Origins
+    from kitbuild.report.places import Places
 
 ReportKind = Literal["auto", "console", "lines", "json", "quiet"]
 
@@ -50,18 +56,33 @@ class BuildReport:
         self._telling = threading.RLock()
         self._began = time.monotonic()
         self._is_over = False
+        self._located: Callable[[], Places] | None = None
 
     def __call__(self, event: Event) -> None:
         """Takes one event."""
         with self._telling:
             if not self._is_over:
                 self._tally(event)
+                event = self._placed(event)
                 for report in self.reports:
                     report(event)
 
+    def locate(self, graph: Graph, origins: Callable[[], Origins]) -> None:
+        """From now on nodes of `graph` that fail are told with their place in the configs."""
+
+        def places() -> Places:
+            from kitbuild.report.places import Places
+
+            return Places(graph, origins())
+
+        self._located = cache(places)
+
     def finish(self) -> None:
-        """The build is done."""
+        """The build is done; raises KitbuildError if events for a program are lost."""
         self._end("done", 0)
+        lost = next(filter(None, (getattr(report, "lost", None) for report in self.reports)), None)
+        if lost is not None:
+            raise KitbuildError(f"cannot write to stdout: {lost.strerror}")
 
     def fail(self, error: BaseException) -> None:
         """The build was ended by `error`."""
@@ -78,6 +99,11 @@ class BuildReport:
     def cached(self, nodes: Iterable[Node]) -> int:
         """How many of `nodes` had their result in a cache."""
         return self._tally.cached(nodes)
+
+    def _placed(self, event: Event) -> Event:
+        if self._located is None or not isinstance(event, NodeFailed):
+            return event
+        return event._replace(error=self._located().placed(event.node, event.error))
 
     def _end(self, outcome: Outcome, status: int) -> None:
         with self._telling:

@@ -13,6 +13,8 @@ class Channel:
     def __init__(self, stream: TextIO) -> None:
         self._stream = stream
         self.is_open = True
+        # Why what was written is lost, if not because its reader has gone.
+        self.lost: OSError | None = None
 
     @property
     def encoding(self) -> str:
@@ -32,8 +34,8 @@ class Channel:
         if self.is_open:
             try:
                 self._stream.write(encodable(text, self.encoding))
-            except OSError:
-                self.is_open = False
+            except OSError as error:
+                self._close(error)
         return len(text)
 
     def flush(self) -> None:
@@ -41,5 +43,9 @@ class Channel:
         if self.is_open:
             try:
                 self._stream.flush()
-            except OSError:
-                self.is_open = False
+            except OSError as error:
+                self._close(error)
+
+    def _close(self, error: OSError) -> None:
+        self.is_open = False
+        self.lost = None if isinstance(error, BrokenPipeError) else error

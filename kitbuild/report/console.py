@@ -33,6 +33,9 @@ class ConsoleReport(LinesReport):
     rich is imported by the thread that draws, so a build with nothing to do never pays for it.
     """
 
+    # A line with all of them is broken by most windows; who needs them has `--json`, or a log.
+    _digits = 12
+
     def __init__(self, stream: TextIO, *, verbosity: int) -> None:
         super().__init__(stream, verbosity=verbosity)
         self._screen = Screen(self._channel)

@@ -4,6 +4,7 @@
      "sections": [...], "rules": {name: [version, summary]}, "nodes": [a node, inputs first],
      "groups": [[title, x, y, width, height, [number]]], "blocks": [[number of a group]], "box": [width, height],
      "outputs": [{"name", "path", "node", "size", "digest"}], "images": [{"reference", ...}], "warnings": [...],
+     "selected": [numbers of the nodes that were asked for; empty: all],
      "content": {"rows": [[section, package, path, size, count]], "files", "size", "missing", "parts"}}
 
 Sections and packages of rows are numbers into lists beside them. Nodes refer to each other by number; what is empty
@@ -67,7 +68,7 @@ class Filling(NamedTuple):
 
 
 class Subject(NamedTuple):
-    """What a page is about. `facts` are those of every node by its name.
+    """What a page is about. `facts` are those of every node by its name; nodes `selected`, if any, are marked.
 
     `record` is that of the build, or of the last one, if there was one.
     """
@@ -82,6 +83,7 @@ class Subject(NamedTuple):
     outputs: Sequence[Output] = ()
     warnings: Sequence[str] = ()
     filling: Filling = Filling()
+    selected: Sequence[Node] = ()
 
 
 def facts_of(record: Record) -> dict[str, Facts]:
@@ -137,6 +139,7 @@ def document_of(subject: Subject, *, version: str, lay: Lay) -> dict[str, Any]:
         ],
         "images": [_image(name, found, subject.origins) for name, found in subject.origins.images.items()],
         "warnings": list(subject.warnings),
+        "selected": [numbers[node] for node in subject.selected],
         "content": _content(subject.filling),
     }
     cleaned: dict[str, Any] = _harmless(document)

@@ -51,6 +51,11 @@ class JsonReport:
         self._channel.write(f"{text}\n")
         self._channel.flush()
 
+    @property
+    def lost(self) -> OSError | None:
+        """Why events could not be written, if not because nobody reads them any more."""
+        return self._channel.lost
+
     def close(self) -> None:
         """Writes nothing: every object was complete."""
 

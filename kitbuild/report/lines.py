@@ -48,8 +48,11 @@ class LinesReport:
     """Writes each event worth telling as a line or a few, and how the build ended.
 
     While something goes on there is a line every half minute at least. With a `dialect` that has folds each node that
-    runs is told of in one, whatever the verbosity.
+    runs is told of in one, whatever the verbosity, until one fails: nothing is to stand below the error but the end.
     """
+
+    # Digits of digests; 64 are all.
+    _digits = 64
 
     def __init__(self, stream: TextIO, *, verbosity: int, dialect: Dialect | None = None) -> None:
         self._channel = Channel(stream)
@@ -64,15 +67,18 @@ class LinesReport:
         self._ended = threading.Event()
         self._folds = 0
         self._is_folded = False
+        self._has_failed = False
 
     def __call__(self, event: Event) -> None:
         """Takes one event."""
         self._follow(event)
-        folds = self._dialect is not None and self._dialect.folds
+        if isinstance(event, (NodesStarted, NodeFailed)):
+            self._has_failed = isinstance(event, NodeFailed)
+        folds = self._dialect is not None and self._dialect.folds and not self._has_failed
         if folds and isinstance(event, NodeStarted):
             self._write_folded(text_of(event, verbosity=1, color=self._color) or "")
             return
-        text = text_of(event, verbosity=self._verbosity, color=self._color)
+        text = text_of(event, verbosity=self._verbosity, color=self._color, digits=self._digits)
         if text is None:
             return
         if folds and isinstance(event, (NodeCached, NodeFinished)):
@@ -171,9 +177,10 @@ class QuietReport(LinesReport):
             super().__call__(event)
 
 
-def text_of(event: Event, *, verbosity: int, color: bool) -> str | None:
+def text_of(event: Event, *, verbosity: int, color: bool, digits: int = 64) -> str | None:
     """The lines for an event, None if it is not worth telling at this verbosity.
 
+    Digests of outputs have so many `digits`. The verbosities are
     0: failures, warnings, outputs and the end; 1: also what is cached and what runs and why; 2: also what nodes gave.
     """
     match event:
@@ -182,7 +189,7 @@ def text_of(event: Event, *, verbosity: int, color: bool) -> str | None:
         case Warned(message, node):
             return format_warning(message, node.name if node else "", color=color)
         case OutputWritten():
-            return _output(event, color)
+            return _output(event, color, digits)
         case RemoteUsed():
             return _remote(event)
         case BuildFinished(outcome, _, counts):
@@ -217,10 +224,10 @@ def _so_far(task: Task, now: float) -> str:
     return f"{task.title}{done}, {human_seconds(now - task.started)}"
 
 
-def _output(event: OutputWritten, color: bool) -> str:
+def _output(event: OutputWritten, color: bool, digits: int) -> str:
     how = human_seconds(event.seconds) if event.fresh else "up to date"
     path = painted(printable(str(event.path)), "1", color=color)
-    parts = [path, human_size(event.digest.size), event.digest.oci]
+    parts = [path, human_size(event.digest.size), f"sha256:{event.digest.hex[:digits]}"]
     if event.fresh and event.cached:
         every = "all" if event.cached == event.nodes else f"{event.cached} of"
         parts.append(f"{every} {plural(event.nodes, 'node')} cached")

@@ -69,7 +69,10 @@ class ProfileReport:
         warn: Callable[[str], None] = lambda message: None,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
-        if path.is_dir() or not os.access(path.parent, os.W_OK):
+        # A pipe, a device, a link such as /dev/stdout: what takes their place is there for all programs.
+        self._is_replaced = not path.is_symlink() and (path.is_file() or not path.exists())
+        asked = path if path.exists() and not self._is_replaced else path.resolve().parent
+        if path.is_dir() or not os.access(asked, os.W_OK):
             raise KitbuildError(f"cannot write `{path}`", hint="choose another file with `--profile`")
         self._path = path
         self._warn = warn
@@ -122,14 +125,17 @@ class ProfileReport:
                 self._end(event)
 
     def close(self) -> None:
-        """Writes the file, whole or not at all, unless that is done."""
+        """Writes the file, whole or not at all, unless that is done; what is no file is written to where it is."""
         if self._is_written:
             return
         self._is_written = True
         new = self._path.with_name(f".{self._path.name}.{os.getpid()}.new")
-        document = {"traceEvents": [*self._names(), *self._events], **self._about()}
+        text = json.dumps({"traceEvents": [*self._names(), *self._events], **self._about()})
         try:
-            new.write_text(json.dumps(document), encoding="ascii")
+            if not self._is_replaced:
+                self._path.write_text(text, encoding="ascii")
+                return
+            new.write_text(text, encoding="ascii")
             new.replace(self._path)
         except OSError as error:
             self._warn(f"cannot write `{self._path}`: {error.strerror}")

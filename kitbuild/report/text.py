@@ -75,7 +75,10 @@ def printable(text: str) -> str:
 
 
 def one_line(text: str) -> str:
-    """`text` printable, and without line breaks: for a list with a line for each."""
+    """`text` as `printable` gives it, on one line: a name with a line break in it begins no other.
+
+    Machines that build for others obey lines that begin with `::`.
+    """
     return printable(text).replace("\n", "\\n")
 
 

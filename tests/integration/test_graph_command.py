@@ -94,6 +94,37 @@ def test_sizes_are_those_of_files_and_not_of_what_they_are_cut_from(site: Site) 
     assert not any(node["size_at_most"] for node in nodes.values())
 
 
+def test_sizes_are_the_same_on_the_page(site: Site) -> None:
+    site.run("build", "linuxkit.yml")
+
+    nodes = document(site.run("graph", "--json", "linuxkit.yml"))["nodes"]
+    page = site.run("graph", "--format", "html", "linuxkit.yml").stdout.decode()
+
+    shown = json.loads(re.findall(r'id="document">(.*?)</script>', page, re.S)[0])["nodes"]
+    assert {one["name"]: one["size"] for one in nodes} == {one["name"]: one.get("size", 0) for one in shown}
+    assert 0 in {one["size"] for one in nodes}
+
+
+def test_a_page_knows_what_was_selected(site: Site) -> None:
+    page = site.run("graph", "--format", "html", "--rdeps", "image *web*", "linuxkit.yml").stdout.decode()
+    whole = site.run("graph", "--format", "html", "linuxkit.yml").stdout.decode()
+
+    told, all_of_it = (
+        json.loads(re.findall(r'id="document">(.*?)</script>', text, re.S)[0]) for text in (page, whole)
+    )
+    names = [told["nodes"][number]["name"] for number in told["selected"]]
+    expected = ["image docker.io/t/web:v1", "services web: bundle", "services web: segment", "initrd"]
+    assert expected == names
+    assert [] == all_of_it["selected"]
+
+
+def test_stdout_that_is_closed_is_no_trace(site: Site) -> None:
+    for text_format in ("html", "svg", "json", "dot", "tree"):
+        ended = site.run("graph", "--format", text_format, "linuxkit.yml", shell='"$@" >&-', status=1)
+
+        assert ended.stderr == "error: cannot write to stdout: Bad file descriptor\n"
+
+
 def test_what_only_the_remote_cache_has_is_far(site: Site) -> None:
     remote = ("--remote-cache", f"file://{site.folder}/shared")
     assert site.run("build", *remote, "--remote-cache-write", "linuxkit.yml").status == 0

@@ -71,6 +71,23 @@ def test_graphviz_frames_the_boxes_of_a_group() -> None:
 
 
 @pytest.mark.usefixtures("graphviz")
+@pytest.mark.usefixtures("graphviz")
+def test_frames_of_sections_do_not_touch(tmp_path: Path) -> None:
+    drawn = svg_of(Site(tmp_path), os.environ["PATH"])
+
+    rects = [one.find(f"{SVG}rect") for one in drawn.iter() if one.get("class") == "section"]
+    frames = [
+        [float(one.get(name, "")) for name in ("x", "y", "width", "height")]
+        for one in rects
+        if one is not None
+    ]
+    assert 3 <= len(frames)
+    for number, (x, y, width, height) in enumerate(frames):
+        for x2, y2, width2, height2 in frames[number + 1 :]:
+            gap = max(x2 - x - width, x - x2 - width2, y2 - y - height, y - y2 - height2)
+            assert gap >= 2
+
+
 def test_lines_of_graphviz_end_at_their_boxes() -> None:
     layout = positions(BOXES, EDGES, groups=GROUPS)
 

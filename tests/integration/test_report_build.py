@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import json
+import os
 import re
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from kitbuild.record import Record
 from tests.support import images
 from tests.support.command import CONFIG, Site, digest_of, small_images
 
@@ -132,9 +134,11 @@ def test_pages_of_two_builds_that_do_the_same_differ_in_times_alone(site: Site) 
 
 
 def test_a_page_that_cannot_be_written_is_an_error(site: Site) -> None:
-    ended = site.run("build", "--report", "nowhere/build.html", "linuxkit.yml", status=1)
+    (site.folder / "build.html").mkdir()
 
-    assert "cannot write `nowhere/build.html`" in ended.stderr
+    ended = site.run("build", "--report", "build.html", "linuxkit.yml", status=1)
+
+    assert "cannot write `build.html`" in ended.stderr
 
 
 def test_a_graph_is_a_page_too(site: Site) -> None:
@@ -189,3 +193,43 @@ def test_an_image_is_told_with_its_digest_and_place(site: Site) -> None:
     web = found["docker.io/t/web:v1"]
     assert 64 == len(web["manifest"])
     assert "linuxkit.yml:12" == web["place"]
+
+
+def test_a_build_that_ended_too_early_is_not_told_as_the_one_before(site: Site) -> None:
+    site.run("build", "linuxkit.yml")
+    site.change("linuxkit.yml", "contents: first", "contents: second")
+
+    flags = ["--require-cached", "--report", "build.html", "--record", "build.json"]
+    finished = site.run("build", *flags, "linuxkit.yml", status=1)
+
+    assert "warning: `build.json` and `build.html` not written: the build ended too early" in finished.stderr
+    assert not (site.folder / "build.html").exists()
+    assert not (site.folder / "build.json").exists()
+
+
+@pytest.mark.parametrize("flag", ["--report", "--record", "--profile"])
+def test_nothing_is_built_for_a_file_in_a_folder_that_is_not_there(flag: str, site: Site) -> None:
+    finished = site.run("build", flag, "none/file", "linuxkit.yml", status=2)
+
+    assert finished.stderr.startswith("error: expected a folder at `none`, got none\n")
+    assert not (site.folder / "linuxkit-kernel").exists()
+
+
+def test_files_about_a_build_replace_others_as_a_whole(site: Site) -> None:
+    old = site.write("build.html", "old")
+    (site.folder / "other").hardlink_to(old)
+
+    site.run("build", "--report", "build.html", "linuxkit.yml")
+
+    assert (site.folder / "other").read_text() == "old"
+    assert document(site)["kind"] == "build"
+    assert not list(site.folder.glob(".kitbuild-*"))
+
+
+def test_a_record_goes_into_a_pipe_that_is_still_there(site: Site) -> None:
+    os.mkfifo(site.folder / "pipe")
+
+    told = site.run("build", "--record", "pipe", "linuxkit.yml", shell='cat pipe & "$@"; wait').stdout
+
+    assert Record.decode(told).nodes
+    assert (site.folder / "pipe").is_fifo()

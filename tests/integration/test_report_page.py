@@ -325,7 +325,7 @@ def ground(browser: Browser) -> int:
     return sum(int(part) for part in color.removeprefix("rgb(").removesuffix(")").split(","))
 
 
-@pytest.mark.parametrize(("width", "height"), [(1000, 700), (1280, 800), (1920, 1080)])
+@pytest.mark.parametrize(("width", "height"), [(600, 800), (1000, 700), (1280, 800), (1920, 1080)])
 @pytest.mark.parametrize("view", VIEWS)
 def test_nothing_is_cut_off(browser: Browser, small_page: Path, view: str, width: int, height: int) -> None:
     browser.resize(width, height)
@@ -405,6 +405,60 @@ def test_a_graph_nobody_built_opens_with_the_graph(browser: Browser, tmp_path: P
         browser.click(f"#tab-{view}")
     assert "Must run" in browser.text("#view-overview")
     assert 5 == len(browser.all("#view-timeline tbody tr"))
+
+
+def test_a_selection_is_marked_until_it_is_cleared(browser: Browser, tmp_path: Path) -> None:
+    subject = small()
+    chosen = [one for one in subject.graph if one.section == "services web"]
+    browser.open(written(subject._replace(selected=chosen), tmp_path / "page.html"), "#graph")
+    marked = browser.run("return document.querySelector('#view-graph canvas').toDataURL()")
+    assert "Selection: 2 nodes" in browser.text("#selection")
+
+    browser.click("#selection")
+    browser.painted()
+
+    assert [] == browser.all("#selection")
+    assert marked != browser.run("return document.querySelector('#view-graph canvas').toDataURL()")
+
+
+def test_a_narrow_window_has_room_for_the_heading_the_views_and_the_search(
+    browser: Browser, small_page: Path
+) -> None:
+    browser.resize(600, 800)
+    browser.open(small_page)
+
+    boxes = browser.run(
+        "return ['#title', '#tab-overview', '#tab-files', '#search', '#theme', '#help'].map((name) => {"
+        "const box = document.querySelector(name).getBoundingClientRect();"
+        "return [box.left, box.top, box.right, box.bottom]; })"
+    )
+
+    for number, (left, top, right, bottom) in enumerate(boxes):
+        assert right - left >= 20
+        assert 0 <= left
+        assert right <= 600
+        for left2, top2, right2, bottom2 in boxes[number + 1 :]:
+            assert right <= left2 or right2 <= left or bottom <= top2 or bottom2 <= top
+
+
+def test_a_digest_is_short_in_the_table_and_whole_when_it_is_copied(
+    browser: Browser, small_page: Path
+) -> None:
+    browser.open(small_page)
+    short = "#view-overview [aria-label=Images] .digest"
+    assert ("ab" * 6, "ab" * 32) == (browser.text(short), browser.one(short).get_attribute("title"))
+
+    copied = browser.run(
+        "const found = document.querySelector(arguments[0]);"
+        "const event = new ClipboardEvent('copy', { clipboardData: new DataTransfer(), bubbles: true });"
+        "found.dispatchEvent(event);"
+        "return event.clipboardData.getData('text/plain');",
+        short,
+    )
+    assert "ab" * 32 == copied
+
+    browser.open(small_page, "#graph/image%20kit%2Fweb%3Av1")
+    assert "sha256:" + "ab" * 32 in browser.text("#view-graph .panel")
 
 
 def test_a_page_without_any_node_opens(browser: Browser, tmp_path: Path) -> None:

@@ -23,6 +23,7 @@ const build = (() => {
     for (const node of group.nodes) node.group = number;
     return group;
   });
+  data.selected = new Set(data.selected.map((number) => data.nodes[number]));
   data.outputs = data.outputs.map((output) => ({ ...output, node: data.nodes[output.node] }));
   data.isBuilt = data.kind === "build";
 

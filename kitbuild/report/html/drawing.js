@@ -2,6 +2,9 @@
 // The graph as a picture. What is out of sight is not drawn, what is too small to read has no text.
 
 const LEGIBLE = 0.66;
+// From how near lines have tips, and how long these are.
+const TIPPED = 0.4;
+const TIP = 7;
 const BOX = { width: build.box[0], height: build.box[1] };
 
 /** Lines and frames of the graph: worked out once. */
@@ -65,13 +68,28 @@ function trace(context, { start, end, across, down }, isStraight) {
   else context.bezierCurveTo(start.x + across, start.y + down, end.x - across, end.y - down, end.x, end.y);
 }
 
+/** The tip of a line, which comes in downwards in a group, else to the right. */
+function tip(context, { end, down }) {
+  const [ahead, beside] = down ? [[0, TIP], [TIP / 2, 0]] : [[TIP, 0], [0, TIP / 2]];
+  context.moveTo(end.x, end.y);
+  context.lineTo(end.x - ahead[0] - beside[0], end.y - ahead[1] - beside[1]);
+  context.lineTo(end.x - ahead[0] + beside[0], end.y - ahead[1] + beside[1]);
+  context.closePath();
+}
+
 class Picture {
   constructor(camera) {
     this.camera = camera;
     this.chosen = null;
     this.hovered = null;
+    // What a search found; what was asked for when the page was made.
     this.matches = null;
+    this.selected = build.selected.size ? build.selected : null;
     this.showsCritical = false;
+  }
+
+  get marked() {
+    return this.matches ?? this.selected;
   }
 
   draw(context, width, height, colors) {
@@ -119,13 +137,19 @@ class Picture {
       if (this.camera.sees(line) && (!line.isInside || this.camera.scale > 0.09)) trace(context, line, isStraight);
     }
     context.stroke();
+    if (this.camera.scale < TIPPED) return;
+    context.fillStyle = colors.edge;
+    context.beginPath();
+    for (const line of scene.lines) if (this.camera.sees(line)) tip(context, line);
+    context.fill();
   }
 
   boxes(context, colors) {
     const seen = build.nodes.filter((node) => this.camera.sees(node));
     const byState = new Map();
+    const { marked } = this;
     for (const node of seen) {
-      const isFaint = this.matches !== null && !this.matches.has(node);
+      const isFaint = marked !== null && !marked.has(node);
       const name = `${isFaint ? "faint " : ""}${node.state}`;
       if (!byState.has(name)) byState.set(name, { state: node.state, isFaint, nodes: [] });
       byState.get(name).nodes.push(node);
@@ -175,7 +199,7 @@ class Picture {
     context.fillText(fitted(context, node.label, BOX.width - 36), node.x + 28, node.y + 14);
     context.fillStyle = colors["soft-ink"];
     context.font = `11px ${FONT}`;
-    const facts = [state.word, node.size ? humanSize(node.size) : "", node.seconds ? humanSeconds(node.seconds) : ""];
+    const facts = [state.word, node.size || node.digest ? humanSize(node.size) : "", node.seconds ? humanSeconds(node.seconds) : ""];
     const text = facts.filter(Boolean).join(" · ");
     context.fillText(fitted(context, text, BOX.width - 36), node.x + 28, node.y + 29.5);
   }
@@ -199,13 +223,18 @@ class Picture {
       context.beginPath();
       trace(context, line, false);
       context.stroke();
+      if (this.camera.scale < TIPPED) continue;
+      context.fillStyle = color;
+      context.beginPath();
+      tip(context, line);
+      context.fill();
     }
   }
 
   strongBoxes(context, colors) {
     const outlined = [];
     if (this.showsCritical) for (const node of build.critical) outlined.push([node, colors.failed, 2]);
-    if (this.matches) for (const node of this.matches) outlined.push([node, colors.accent, 1.5]);
+    if (this.marked) for (const node of this.marked) outlined.push([node, colors.accent, 1.5]);
     if (this.hovered) outlined.push([this.hovered, colors.ink, 1.5]);
     if (this.chosen) outlined.push([this.chosen, colors.accent, 3]);
     for (const [node, color, thickness] of outlined) {

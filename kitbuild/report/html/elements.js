@@ -53,6 +53,15 @@ function humanSeconds(seconds) {
   return `${Math.floor(whole / 60)} min ${whole % 60} s`;
 }
 
+/** The beginning of a digest; whoever points at it sees all of it, and whoever copies it gets that. */
+function shortDigest(text) {
+  const copy = (event) => {
+    event.clipboardData.setData("text/plain", text);
+    event.preventDefault();
+  };
+  return make("span", { class: "digest", title: text, on: { copy } }, text.slice(0, 12));
+}
+
 function counted(count, noun) {
   return `${count.toLocaleString("en")} ${noun}${count === 1 ? "" : "s"}`;
 }

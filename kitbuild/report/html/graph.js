@@ -37,7 +37,22 @@ class GraphView {
       press("Zoom in (+)", "+", () => this.zoom(1.4)),
       press("Zoom out (-)", "−", () => this.zoom(1 / 1.4)),
       press("Show everything (0)", "Fit", () => this.fit()),
-      this.criticalSwitch);
+      this.criticalSwitch,
+      this.selection());
+  }
+
+  /** What was asked for when the page was made, as far as that is not everything; a click ends the marks. */
+  selection() {
+    if (!build.selected.size) return null;
+    const clear = () => {
+      this.picture.selected = null;
+      this.surface.schedule();
+      pressed.remove();
+      say("No selection");
+    };
+    const text = `Selection: ${counted(build.selected.size, "node")}`;
+    const pressed = button({ class: "switch", id: "selection", title: "Clear the selection", "aria-pressed": "true", on: { click: clear } }, `${text} ×`);
+    return pressed;
   }
 
   open() {

@@ -91,7 +91,7 @@ class OverviewView {
 
   images() {
     if (!build.images.length) return null;
-    const digest = (text) => (text ? make("span", { class: "digest" }, text) : make("span", { class: "soft" }, "–"));
+    const digest = (text) => (text ? shortDigest(text) : make("span", { class: "soft" }, "–"));
     const columns = [
       { name: "Image", class: "name", value: (row) => row.reference, cell: (row) => this.image(row) },
       { name: "Manifest", value: (row) => row.manifest, cell: (row) => (row.error ? row.error : digest(row.manifest)) },

@@ -30,8 +30,9 @@ class Panel {
       this.section("Facts", facts([
         ["Config", node.place ? make("span", { class: "code" }, node.place) : ""],
         ["Image", node.about],
+        ["Manifest", this.manifest(node)],
         ["Section", node.section],
-        ["Size", node.size ? `${humanSize(node.size)} (${node.size.toLocaleString("en")} bytes)` : ""],
+        ["Size", node.size || node.digest ? `${humanSize(node.size)} (${node.size.toLocaleString("en")} bytes)` : ""],
         ["Time", node.seconds ? this.time(node) : ""],
         ["Started", this.started(node)],
         ["Last build", node.last ? STATES[node.last].long : ""],
@@ -46,6 +47,11 @@ class Panel {
       this.section("Key ingredients", this.ingredients(node)),
     ];
     return parts.filter(Boolean);
+  }
+
+  manifest(node) {
+    const image = build.images.find((one) => node.name === `image ${one.reference}`);
+    return image?.manifest ? make("span", { class: "digest" }, `sha256:${image.manifest}`) : "";
   }
 
   time(node) {

@@ -1,7 +1,9 @@
 from __future__ import annotations
 
+import errno
 import io
 import json
+import os
 import sys
 from argparse import ArgumentParser, Namespace
 from pathlib import Path
@@ -152,6 +154,25 @@ def test_wrong_choice_is_a_wrong_command_line(flags: list[str], message: str) ->
         command.chosen(GRAPH, parsed(*flags))
 
     assert message == caught.value.message
+
+
+@pytest.mark.parametrize("flags", [["--json", "--format", "svg"], ["--format", "tree", "--json"]])
+def test_json_and_another_format_are_not_one(flags: list[str]) -> None:
+    with pytest.raises(UsageError, match=r"expected either `--json` or `--format \w+`, got both"):
+        command.run(parsed(*flags))
+
+
+def test_stdout_that_cannot_be_written_is_an_error_of_the_user(monkeypatch: pytest.MonkeyPatch) -> None:
+    class Closed(io.StringIO):
+        encoding = "utf-8"
+
+        def write(self, text: str) -> int:
+            raise OSError(errno.EBADF, os.strerror(errno.EBADF))
+
+    monkeypatch.setattr(sys, "stdout", Closed())
+
+    with pytest.raises(KitbuildError, match="cannot write to stdout: Bad file descriptor"):
+        command.show(found(), view_of(GRAPH), {}, parsed("--format", "dot"))
 
 
 def test_file_that_cannot_be_written_is_an_error_of_the_user(tmp_path: Path) -> None:

@@ -67,6 +67,16 @@ def test_every_node_says_what_is_known_of_it() -> None:
     assert "3 nodes: 1 near, 1 to run, 1 not fetched" in texts
 
 
+def test_a_name_that_the_box_was_measured_for_is_whole() -> None:
+    for length in range(4, 45):
+        name = "l" * length
+        graph = Graph.of({"-out": node(name)})
+
+        texts = {"".join(text.itertext()) for text in drawn(view_of(graph)).iter(f"{SVG}text")}
+
+        assert name in texts
+
+
 def test_lines_say_what_needs_what() -> None:
     expected = [
         "services redis: segment needs image redis",

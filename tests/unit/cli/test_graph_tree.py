@@ -241,3 +241,10 @@ def test_terminal_gets_a_drawn_tree(monkeypatch: pytest.MonkeyPatch) -> None:
         "│       └── boot  [must run]  0.25 s last time",
     ]
     assert len(lines) == 2 + len(tree.outline("x.yml", VIEW))
+
+
+def test_names_with_line_breaks_begin_no_line() -> None:
+    odd = node("a\n::warning::x: bundle", section="a\n::warning::x")
+    lines = tree.outline("x.yml", view_of(Graph.of({"out": odd})))
+
+    assert not [line for line in "\n".join(tree.plain(lines, {})).split("\n") if line.startswith("::")]

@@ -65,10 +65,28 @@ def test_failure_stands_outside_of_folds_with_a_mark() -> None:
         "::endgroup::",
         "::error file=x.yml,line=3,col=5,title=kitbuild::services[0] redis: segment: a file too large%0A"
         "hint: make it small",
-        "::group::kitbuild: nodes that run",
-        "::endgroup::",
     ]
     assert lines.index("::endgroup::") < lines.index("hint: make it small")
+
+
+@pytest.mark.parametrize("dialect", [Github(), Gitlab()])
+def test_no_fold_begins_below_an_error(dialect: Dialect) -> None:
+    lines = told(dialect, events.STARTED, events.RUN, events.FAILED, events.RUN, events.DONE, events.CACHED)
+
+    assert lines.count(next(line for line in lines if "nodes that run" in line)) == 1
+    assert lines[-1].startswith(("hint: ", "::error "))
+
+
+def test_what_goes_on_below_an_error_is_told_to_who_asks() -> None:
+    lines = told(Github(), events.STARTED, events.FAILED, events.RUN, verbosity=1)
+
+    assert lines[-1].startswith("run: services[0] redis: segment: ")
+
+
+def test_nodes_gone_through_anew_are_folded_again() -> None:
+    lines = told(Github(), events.STARTED, events.FAILED, events.STARTED, events.RUN)
+
+    assert lines[-1] == "::endgroup::"
 
 
 def test_warning_has_a_mark() -> None:

@@ -154,6 +154,17 @@ def test_long_line_is_not_broken() -> None:
     assert "warning: " + "word " * 100 + "end\n" in without_styles(stream.getvalue())
 
 
+def test_digest_leaves_room_on_the_line() -> None:
+    stream = Terminal()
+    report = ConsoleReport(stream, verbosity=0)
+
+    tell(report, events.STARTED, events.UP_TO_DATE)
+    report.close()
+
+    expected = "out/linuxkit-initrd.img  1.5 KiB  sha256:abababababab  up to date\n"
+    assert expected == without_styles(stream.getvalue())
+
+
 def test_brackets_in_names_are_no_markup() -> None:
     stream = Terminal()
     report = ConsoleReport(stream, verbosity=0)

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+import os
 import threading
 from pathlib import Path
 from typing import Any
@@ -207,3 +208,26 @@ def test_file_that_cannot_be_written_at_the_end_is_a_warning(tmp_path: Path) -> 
     report(events.FINISHED)
 
     assert warnings == [f"cannot write `{folder}/trace.json`: No such file or directory"]
+
+
+def test_a_pipe_is_written_to_and_never_replaced(tmp_path: Path) -> None:
+    pipe = tmp_path / "trace.json"
+    os.mkfifo(pipe)
+    # Open for both: nobody waits for the other side.
+    reading = os.open(pipe, os.O_RDWR)
+
+    ProfileReport(pipe).close()
+    told = os.read(reading, 1 << 16)
+    os.close(reading)
+
+    assert json.loads(told)["displayTimeUnit"] == "ms"
+    assert pipe.is_fifo()
+
+
+def test_a_link_is_written_through(tmp_path: Path) -> None:
+    (tmp_path / "link").symlink_to(tmp_path / "file")
+
+    ProfileReport(tmp_path / "link").close()
+
+    assert (tmp_path / "link").is_symlink()
+    assert json.loads((tmp_path / "file").read_text())["displayTimeUnit"] == "ms"

@@ -11,6 +11,7 @@ from kitbuild.report.text import (
     encodable,
     human_seconds,
     human_size,
+    one_line,
     painted,
     plural,
     printable,
@@ -164,3 +165,7 @@ def test_amounts_share_their_unit(done: int, size: int, expected: str) -> None:
 def test_painting_is_left_out_without_colour() -> None:
     assert painted("x", "1", color=False) == "x"
     assert painted("x", "1", color=True) == "\x1b[1mx\x1b[0m"
+
+
+def test_a_name_with_a_line_break_is_one_line() -> None:
+    assert one_line("web\n::warning::x\x1b") == "web\\n::warning::x\\x1b"
