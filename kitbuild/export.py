@@ -24,6 +24,7 @@ from kitbuild.work import OpenBlobs, decoding, opened
 _PIECE_BYTES = 1 << 20
 # What the kernel copies at once: enough that a call costs nothing, little enough that hashing goes on beside it.
 _STEP_BYTES = 1 << 24
+_DEVICES = ("/dev", "/dev/fd", "/proc/self/fd")
 # What runs of zeros are hashed, and short ones written, from.
 _ZEROS = bytes(_PIECE_BYTES)
 
@@ -61,7 +62,7 @@ def export(result: Result, path: Path, *, store: Store, notes: Notes) -> Written
     there = in_place(path, result.artifact, notes)
     if there is not None:
         return Written(path, there, fresh=False)
-    if _is_stream(path):
+    if is_stream(path):
         return Written(path, _poured(result, path, store), fresh=True)
     with _new_file(path) as out:
         digest = write(extents_of(result.file(store), store), out, store, holes=True)
@@ -74,6 +75,21 @@ def export(result: Result, path: Path, *, store: Store, notes: Notes) -> Written
             note = {"artifact": result.artifact.digest.hex, "sha256": digest.hex, "stat": _stamp(there_now)}
             notes.keep("output", str(path.absolute()), json.dumps(note).encode())
     return Written(path, digest, fresh=True)
+
+
+def write_whole(path: Path, content: bytes) -> None:
+    """Writes a small file so that there is the old one or all of the new one; raises KitbuildError.
+
+    What is no file (/dev/stdout), or a link to one, is written to where it is.
+    """
+    try:
+        if is_stream(path) or path.is_symlink():
+            path.write_bytes(content)
+            return
+        with _new_file(path) as out:
+            out.write(content)
+    except OSError as error:
+        raise KitbuildError(f"cannot write `{path}`: {error.strerror}") from error
 
 
 def extents_of(artifact: Artifact, store: Store) -> Extents:
@@ -197,9 +213,13 @@ class _Hashing:
             os.close(descriptor)
 
 
-def _is_stream(path: Path) -> bool:
+def is_stream(path: Path) -> bool:
+    """Whether a path is of something that is written to, never replaced: a pipe, a device, /dev/stdout."""
     with suppress(OSError):
         mode = path.stat().st_mode
+        # A link to whatever the shell opened, a file perhaps: what takes its place is there for all programs.
+        if str(path.absolute().parent) in _DEVICES:
+            return True
         return not (stat.S_ISREG(mode) or stat.S_ISDIR(mode))
     return False
 

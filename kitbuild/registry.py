@@ -24,7 +24,7 @@ _PACKAGE = "kitbuild.rules.format"
 # As formats are written; nothing else may become the name of a module.
 _NAME = re.compile(r"[a-z0-9]+(?:[+-][a-z0-9]+)*")
 # The module of kitbuild.cache for the scheme of a remote cache's URL.
-_REMOTES = {
+REMOTES = {
     "file": "folder",
     "grpc": "reapi",
     "grpcs": "reapi",
@@ -73,11 +73,11 @@ def _format_in(module: str) -> Format | None:
 def remote_at(url: str, access: Access) -> Remote:
     """The remote cache at a URL, not asked yet; raises UsageError for a kind nobody knows, or a malformed URL."""
     scheme = url.partition("://")[0]
-    if scheme not in _REMOTES:
+    if scheme not in REMOTES:
         raise UsageError(
             f"expected a remote cache, got a URL of `{scheme}://`",
-            hint=f"choose from {', '.join(f'{name}://' for name in _REMOTES)}",
+            hint=f"choose from {', '.join(f'{name}://' for name in REMOTES)}",
         )
-    module = import_module(f"kitbuild.cache.{_REMOTES[scheme]}")
+    module = import_module(f"kitbuild.cache.{REMOTES[scheme]}")
     remote: Remote = module.open_remote(url, access)
     return remote

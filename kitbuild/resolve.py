@@ -234,7 +234,8 @@ class Resolver:
                 there = question.by_name(source) if question.by_name else None
             except ImageError:
                 continue
-            if there is not None:
+            # The same content, if only something that belongs to it is not there.
+            if there is not None and _top_of(there) != question.pinned:
                 return ImageError(f"{expected}, got {_top_of(there)} in {text.partition(':')[2]}", hint=hint)
         if failure is not None:
             return failure
@@ -285,7 +286,10 @@ def _locked_image_question(
         # Out of an archive of `docker save` it is found by a name, wherever that is today: it is looked for again.
         if not locked.manifest or image.manifest is None:
             raise ValueError("expected an image with a manifest")
-        return pins.agreeing(image, locked)
+        try:
+            return pins.agreeing(image, locked)
+        except ImageNotFoundError as error:
+            raise ValueError("expected an image with its SBOMs") from error
 
     return _Question(
         reference,

@@ -7,7 +7,6 @@ import platform
 import shutil
 import sys
 import tempfile
-import time
 from argparse import Namespace
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
@@ -36,7 +35,7 @@ EXTRAS: Mapping[str, tuple[str, str]] = {
 # What builds call when they need what it is for; and what to do without.
 TOOLS: Mapping[str, tuple[str, str]] = {
     "apt-get": ("fetching the default boot loaders", "give them with `--boot-loader NAME=FOLDER`"),
-    "git": ("`@pkg:` templates in configs", "apt-get install git"),
+    "git": ("`@pkg:` templates in configs", ""),
 }
 # To boot what was built: program or file -> Debian package, what for.
 EMULATORS: Mapping[str, tuple[str, str]] = {
@@ -225,69 +224,21 @@ def _shares_blocks(folder: Path) -> bool:
     return False
 
 
-def remote_cache(settings: Settings) -> Iterator[Check]:
-    """The remote cache and the executor, each asked one question."""
-    for name, url in (("remote cache", settings.remote_cache), ("executor", settings.executor)):
-        if url and url != "none":
-            yield _asked(name, url, settings)
-        else:
-            yield Check("elsewhere", name, "ok", "none is set")
-
-
-def _asked(name: str, url: str, settings: Settings) -> Check:
-    from kitbuild.cache.remote import shown
-    from kitbuild.cli.remote import access_of
-    from kitbuild.digest import Digest
-    from kitbuild.registry import remote_at
-
-    place = shown(url)
-    started = time.monotonic()
-    try:
-        remote = remote_at(url, access_of(settings))
-        try:
-            remote.missing([Digest.of(b"is anybody there?")])
-        finally:
-            remote.close()
-    except KitbuildError as error:
-        # Builds go on without a remote cache that cannot be reached; one that is written wrong ends them.
-        state: State = "broken" if error.exit_status == 2 else "missing"
-        said = error.message if place in error.message else f"{place}: {error.message}"
-        return Check("elsewhere", name, state, said, error.hint or "")
-    return Check("elsewhere", name, "ok", f"{place}: answers in {(time.monotonic() - started) * 1000:.0f} ms")
-
-
-def registry(reference: str, settings: Settings) -> Check:
-    """Whether an image can be had from its registry, over mirrors if they are set."""
-    from kitbuild.cli.images import route_of
-    from kitbuild.errors import ImageError
-    from kitbuild.image import Platform
-    from kitbuild.reference import Reference
-    from kitbuild.rules.fetch import open_source
-
-    started = time.monotonic()
-    try:
-        name = Reference.parse(reference)
-        source = open_source(route_of(settings)(f"registry:{name.host}"))
-        source.image(name, Platform("linux", "amd64"))
-    except (ImageError, KitbuildError) as error:
-        hint = error.hint or "check the network; `--mirror` names another address to ask"
-        return Check("elsewhere", "registry", "missing", f"{reference}: {error.message}", hint)
-    return Check(
-        "elsewhere", "registry", "ok", f"{name}: found in {(time.monotonic() - started) * 1000:.0f} ms"
-    )
-
-
 def tools() -> Iterator[Check]:
     """Programs that builds may call, and what boots what they made."""
     for name, (purpose, hint) in TOOLS.items():
-        yield _tool("tools", name, purpose, hint)
+        yield _tool("tools", name, purpose, hint or _install(name))
     for name, (package, purpose) in EMULATORS.items():
-        yield _tool("emulators", name, purpose, f"apt-get install {package}")
+        yield _tool("emulators", name, purpose, _install(package))
     if os.access(_KVM, os.R_OK | os.W_OK):
         yield Check("emulators", str(_KVM), "ok", "emulators run at full speed")
     else:
         hint = "be in the group kvm, on a machine that lets virtual machines in"
         yield Check("emulators", str(_KVM), "missing", "emulators run slowly", hint)
+
+
+def _install(package: str) -> str:
+    return f"apt-get install {package}" if shutil.which("apt-get") else f"install {package}"
 
 
 def _tool(section: str, name: str, purpose: str, hint: str) -> Check:

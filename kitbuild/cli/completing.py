@@ -11,8 +11,10 @@ import signal
 from argparse import Action, ArgumentParser, Namespace, _SubParsersAction
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import suppress
-from itertools import chain
+from itertools import chain, islice
 from typing import TYPE_CHECKING, Any, get_args
+
+from kitbuild.errors import KitbuildError
 
 if TYPE_CHECKING:
     from kitbuild.cache.directory import DirectoryStore
@@ -24,6 +26,9 @@ Completer = Callable[[str, Namespace], Mapping[str, str]]
 # Who waits longer has typed it.
 _SECONDS = 2
 _CONFIGS = (".yml", ".yaml")
+_REMOTE = "the last build in the remote cache"
+# Of how many builds it is worked out what they ran for: the latest are asked about most, and nobody waits.
+_TOLD_BUILDS = 5
 
 
 def answer() -> int:
@@ -35,6 +40,8 @@ def answer() -> int:
 
     signal.signal(signal.SIGALRM, lambda *_: os._exit(1))
     signal.alarm(_SECONDS)
+    # A question runs no program: a template in a config would ask git, in whatever folder it names.
+    os.environ["PATH"] = os.devnull
     line = os.environ.get("COMP_LINE", "")
     # The name of a command is completed by the names of all: only behind it is there a command.
     words = split_line(line, int(os.environ.get("COMP_POINT", len(line))))[3]
@@ -52,15 +59,27 @@ def attach(parser: ArgumentParser) -> None:
             _describe_commands(action)
             for child in dict.fromkeys(action.choices.values()):
                 attach(child)
-        # argparse knows what can be chosen from.
-        elif action.nargs != 0 and not action.choices:
-            action.completer = _called(completer_of(action))  # type: ignore[attr-defined]
+        elif action.nargs != 0:
+            complete = _chosen(action) if action.choices else completer_of(action)
+            action.completer = _called(complete)  # type: ignore[attr-defined]
 
 
 def completer_of(action: Action) -> Completer:
     """What completes the values of an argument; numbers and new names are nobody's guess."""
     metavar = action.metavar[0] if isinstance(action.metavar, tuple) else action.metavar or ""
     return _BY_METAVAR.get(metavar) or _BY_NAME.get(action.dest, _nothing)
+
+
+def _chosen(action: Action) -> Completer:
+    """What an argument may be chosen from, with a word on each where there is one."""
+
+    def complete(_prefix: str, _given: Namespace) -> Mapping[str, str]:
+        texts: Mapping[str, str] = {}
+        if action.dest == "starter":
+            from kitbuild.cli.init import STARTERS as texts
+        return {str(choice): texts.get(str(choice), "") for choice in action.choices or ()}
+
+    return complete
 
 
 def _nothing(_prefix: str, _given: Namespace) -> Mapping[str, str]:
@@ -152,9 +171,27 @@ def builds(prefix: str, given: Namespace) -> Mapping[str, str]:
     from kitbuild.history import listed
 
     store = _store(given)
-    known = listed(store) if store else []
+    if store is None:
+        return {"remote": _REMOTE, **paths(prefix, given)}
+    known = listed(store)
     named = {name: " ".join(scope.split("\0")[:-1]) for name, scope in known}
-    return {**named, "remote": "the last build in the remote cache", **paths(prefix, given)}
+    for name, scope in known[:_TOLD_BUILDS]:
+        if cause := _first_cause(store, name, scope):
+            named[name] += f": {cause}"
+    return {**named, "remote": _REMOTE, **paths(prefix, given)}
+
+
+def _first_cause(store: DirectoryStore, name: str, scope: str) -> str:
+    """What most of a build ran for, by what it is compared with first; nothing if nothing ran."""
+    from kitbuild.cause.build import Explanation
+    from kitbuild.history import earlier, load
+
+    with suppress(KitbuildError):
+        record = load(store, name)
+        if record is not None:
+            roots = Explanation(record, list(islice(earlier(store, scope, name), 1))).roots()
+            return roots[0].cause.sentence if roots else ""
+    return ""
 
 
 def nodes_and_configs(prefix: str, given: Namespace) -> Mapping[str, str]:
@@ -199,13 +236,17 @@ def _record(given: Namespace) -> Record | None:
 
 
 def _lowered_nodes(given: Namespace) -> Mapping[str, str]:
-    """The nodes of configs nobody has built yet; nothing is asked for."""
+    """The nodes of configs nobody has built yet; nobody is asked for anything, whatever the configs are."""
     from kitbuild.cli.configs import add_config_arguments, lowered
 
+    found = _configs_of(given)
+    # Those from URLs would be fetched; what is no file (a pipe) may be read once.
+    if not all(os.path.isfile(config) for config in found):  # noqa: PTH113 - as it is written
+        return {}
     parser = ArgumentParser()
     add_config_arguments(parser)
-    filled = parser.parse_args(_configs_of(given), Namespace(**vars(given)))
-    filled.configs = _configs_of(given)
+    filled = parser.parse_args(found, Namespace(**vars(given)))
+    filled.configs = found
     return {node.name: node.rule.name for node in lowered(filled, offline=True).graph}
 
 
@@ -223,10 +264,10 @@ def formats(prefix: str, _given: Namespace) -> Mapping[str, str]:
 
 def architectures(prefix: str, _given: Namespace) -> Mapping[str, str]:
     """Architectures as Go names them, also behind others and a comma."""
-    from kitbuild.cli.configs import _KNOWN_ARCHITECTURES
+    from kitbuild.cli.configs import KNOWN_ARCHITECTURES
 
     begun = prefix[: prefix.rfind(",") + 1]
-    return {f"{begun}{name}": "architecture" for name in _KNOWN_ARCHITECTURES}
+    return {f"{begun}{name}": "architecture" for name in KNOWN_ARCHITECTURES}
 
 
 def compressions(prefix: str, _given: Namespace) -> Mapping[str, str]:
@@ -248,9 +289,9 @@ def boot_loaders(prefix: str, given: Namespace) -> Mapping[str, str]:
 
 def places(prefix: str, _given: Namespace) -> Mapping[str, str]:
     """How URLs of remote caches begin."""
-    from kitbuild.registry import _REMOTES
+    from kitbuild.registry import REMOTES
 
-    return {**{f"{scheme}://": f"kind {module}" for scheme, module in _REMOTES.items()}, "none": "nowhere"}
+    return {**{f"{scheme}://": f"kind {module}" for scheme, module in REMOTES.items()}, "none": "nowhere"}
 
 
 def topics(prefix: str, _given: Namespace) -> Mapping[str, str]:

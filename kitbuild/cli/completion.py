@@ -49,8 +49,8 @@ _kitbuild() {
             closed+=("$word") closed_labels+=("$label")
         fi
     done
-    (( $#closed )) && compadd -l -d closed_labels -a closed
-    (( $#open )) && compadd -l -S '' -d open_labels -a open
+    (( $#closed )) && compadd -V kitbuild -l -d closed_labels -a closed
+    (( $#open )) && compadd -V kitbuild-open -l -S '' -d open_labels -a open
 }
 
 if [[ $zsh_eval_context == *func ]]; then
@@ -83,5 +83,7 @@ def run(arguments: Namespace) -> int:
         ) from error
 
     script = _ZSH if arguments.shell == "zsh" else shellcode(["kitbuild"], shell=arguments.shell)
+    # Builds are offered newest first, and stay so.
+    script = script.replace("complete --command kitbuild -f -a", "complete --command kitbuild -f -k -a")
     sys.stdout.write(f"{script.strip()}\n")
     return 0

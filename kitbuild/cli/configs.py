@@ -47,7 +47,7 @@ if TYPE_CHECKING:
 DEFAULT_FORMAT = "kernel+initrd"
 # As `uname -m` calls them, and as Go and images do.
 _ARCHITECTURES = {"x86_64": "amd64", "aarch64": "arm64", "armv7l": "arm", "i686": "386"}
-_KNOWN_ARCHITECTURES = ("amd64", "arm64", "riscv64", "s390x", "ppc64le", "arm", "386", "loong64", "mips64le")
+KNOWN_ARCHITECTURES = ("amd64", "arm64", "riscv64", "s390x", "ppc64le", "arm", "386", "loong64", "mips64le")
 
 
 class Lowered(NamedTuple):
@@ -239,10 +239,10 @@ def platform_of(arguments: Namespace) -> Platform:
     if not arguments.arch:
         return Platform("linux", _ARCHITECTURES.get(os.uname().machine, os.uname().machine))
     name = _ARCHITECTURES.get(arguments.arch, arguments.arch)
-    if name not in _KNOWN_ARCHITECTURES:
+    if name not in KNOWN_ARCHITECTURES:
         raise UsageError(
             f"expected an architecture with `--arch`, got `{arguments.arch}`",
-            hint=one_of(name, _KNOWN_ARCHITECTURES),
+            hint=one_of(name, KNOWN_ARCHITECTURES),
         )
     return Platform("linux", name)
 

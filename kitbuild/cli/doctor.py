@@ -86,16 +86,18 @@ def run(arguments: Namespace) -> int:
 
 def examine(arguments: Namespace) -> Iterator[Check]:
     """All checks, in the order they are told."""
-    from kitbuild.cli import checks
+    from kitbuild.cli import checks, checks_outside
 
     yield from checks.program()
     settings, told = checks.settled(arguments, os.environ)
     yield from told
+    yield from checks_outside.images(settings)
     cache = list(checks.local_cache(settings))
     yield from cache
-    yield from checks.remote_cache(settings)
+    yield from checks_outside.remote_cache(settings)
+    yield from checks_outside.keys(settings)
     if arguments.online:
-        yield checks.registry(arguments.online, settings)
+        yield checks_outside.registry(arguments.online, settings)
     from kitbuild.cache.directory import open_directory
     from kitbuild.settings import cache_dir
 
@@ -123,9 +125,10 @@ def lines(found: Sequence[Check], *, color: bool) -> Iterator[str]:
         yield f"  {painted(mark, style, color=color)}  {printable(check.name)}: {printable(check.text)}"
         # What is to be done about several is said once, below the last of them.
         below = told[number + 1] if number + 1 < len(told) else None
-        if check.hint and (below is None or below.hint != check.hint):
+        # A format's is that of its boot loader, which is told above.
+        if check.hint and check.section != "formats" and (below is None or below.hint != check.hint):
             yield f"      {painted('->', '2', color=color)} {printable(check.hint)}"
-    states = [check.state for check in found]
+    states = [check.state for check in told if check.section != "formats"]
     broken, missing = states.count("broken"), states.count("missing")
     yield ""
     if broken:
@@ -139,16 +142,14 @@ def lines(found: Sequence[Check], *, color: bool) -> Iterator[str]:
 
 
 def _joined(found: Iterable[Check]) -> Iterator[Check]:
-    """The checks, with formats of which the same is to be said in one line."""
-    groups: dict[tuple[str, str, str], list[str]] = {}
+    """The checks, with formats, and boot loaders, of which the same is to be said in one line."""
+    joined = ("formats", "loaders")
+    groups: dict[Check, list[str]] = {}
     for check in found:
-        if check.section == "formats":
-            groups.setdefault((check.state, check.text, check.hint), []).append(check.name)
-    told = set()
+        if check.section in joined:
+            groups.setdefault(check._replace(name=""), []).append(check.name)
     for check in found:
-        key = (check.state, check.text, check.hint)
-        if check.section != "formats":
+        if check.section not in joined:
             yield check
-        elif key not in told:
-            told.add(key)
-            yield check._replace(name=", ".join(groups[key]))
+        elif names := groups.pop(check._replace(name=""), None):
+            yield check._replace(name=", ".join(names))

@@ -15,7 +15,7 @@ from typing import Any, NoReturn
 
 from kitbuild.cli.color import add_color_flag
 from kitbuild.errors import UsageError
-from kitbuild.suggest import did_you_mean
+from kitbuild.suggest import did_you_mean, nearest
 
 # What argparse says, and how it is said here.
 _WORDS = (
@@ -25,6 +25,7 @@ _WORDS = (
         re.compile(r"argument (?:\S*/)?(\S+): ignored explicit argument '(.*)'"),
         r"`\1`: expected no value, got `\2`",
     ),
+    (re.compile(r"argument (?:\S*/)?(\S+): (expected )"), r"`\1`: \2"),
 )
 _WRONG_CHOICE = re.compile(
     r"argument (?:\S*/)?(?P<flag>\S+): invalid choice: '(?P<word>.*?)' \(choose from (?P<names>.*)\)"
@@ -51,6 +52,13 @@ class Parser(ArgumentParser):
         if rest:
             self._take(rest, found)
         return found, []
+
+    def _print_message(self, message: str, file: Any = None) -> None:
+        # argparse loses what it cannot write; help that went nowhere is no success.
+        if file is sys.stdout:
+            file.write(message)
+        else:
+            super()._print_message(message, file)
 
     def error(self, message: str) -> NoReturn:
         hint = None
@@ -86,9 +94,12 @@ class Parser(ArgumentParser):
 
     def _refuse_unknown(self, text: str) -> NoReturn:
         flag = text.partition("=")[0]
+        # Dashes are no letters: one that all flags have makes no two of them alike.
+        known = {name.lstrip("-"): name for name in self._flags()}
+        near = nearest(flag.lstrip("-"), known)
         self._refuse(
             f"unknown flag `{flag}`",
-            did_you_mean(flag, self._flags()) or f"`{self.prog} --help` lists the flags",
+            f"did you mean `{known[near]}`?" if near else f"`{self.prog} --help` lists the flags",
         )
 
     def _refuse_single_dashes(self, arguments: Sequence[str]) -> None:

@@ -6,6 +6,7 @@ import sys
 from argparse import ArgumentParser, Namespace, RawDescriptionHelpFormatter
 from typing import TYPE_CHECKING, Any
 
+from kitbuild.cli.format_outputs import output_names
 from kitbuild.registry import formats
 from kitbuild.system import Format
 
@@ -13,10 +14,12 @@ if TYPE_CHECKING:
     from argparse import _SubParsersAction
 
 _DESCRIPTION = """\
-Lists what can be made, and which boot loaders each format takes for which architecture.
+Lists what can be made: the files of each format, NAME standing for the config's, and in brackets which boot loaders
+it takes for which architecture.
 
   kitbuild formats
   kitbuild formats --json | jq -r '.[] | select(.boots) | .name'    what boots by itself
+  kitbuild formats --json | jq '.[] | {name, outputs}'              what follows NAME in the names of its files
   kitbuild build --format iso,qcow2-efi linuxkit.yml                two of them, of one build
 """
 
@@ -43,8 +46,15 @@ def run(arguments: Namespace) -> int:
         return 0
     width = max(map(len, known))
     for name, output_format in known.items():
-        sys.stdout.write(f"{name.ljust(width)}  {output_format.summary}{_needs(output_format)}\n")
+        sys.stdout.write(f"{name.ljust(width)}  {summary_of(output_format)}\n")
     return 0
+
+
+def summary_of(output_format: Format) -> str:
+    """Its summary, its files and what it needs: "the root as a tar -> NAME.tar"."""
+    return (
+        f"{output_format.summary} -> {', '.join(output_names(output_format, 'NAME'))}{_needs(output_format)}"
+    )
 
 
 def _needs(output_format: Format) -> str:
@@ -59,6 +69,7 @@ def _plain(output_format: Format) -> dict[str, Any]:
     return {
         "name": output_format.name,
         "summary": output_format.summary,
+        "outputs": list(output_names(output_format)),
         "stream": output_format.stream,
         "boots": output_format.boots,
         "architectures": list(output_format.loaders) or None,

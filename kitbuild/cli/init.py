@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from argparse import ArgumentParser, Namespace, RawDescriptionHelpFormatter
 from collections.abc import Mapping
+from contextlib import suppress
 from pathlib import Path
 from shlex import quote
 from typing import TYPE_CHECKING
@@ -15,7 +17,10 @@ if TYPE_CHECKING:
     from argparse import _SubParsersAction
 
 DEFAULT_FILE = "linuxkit.yml"
-# By name; each is a file of starters/, in which {file} and {name} stand for those that are asked for.
+# Where a clone of kitbuild has the starter kit.
+_KIT = Path("examples", "kit")
+# By name; each is a file of starters/, in which {file} and {name} stand for those that are asked for, {kit} for the
+# folder of the starter kit, and {images} for the flag that names its images, if one is needed.
 STARTERS: Mapping[str, str] = {
     "minimal": "a shell on the console (the default)",
     "ssh": "a machine that is reached with SSH",
@@ -78,7 +83,37 @@ def run(arguments: Namespace) -> int:
 def starter(name: str, file: str) -> str:
     """The text of a starter, for a config of this file name."""
     text = (Path(__file__).parent / "starters" / f"{name}.yml").read_text(encoding="utf-8")
+    if name == "kit":
+        text = text.replace("{kit}", quote(_kit())).replace("{images}", _images_flag())
     return text.replace("{file}", quote(file)).replace("{name}", quote(Path(file).stem))
+
+
+def kit_folder() -> Path | None:
+    """The starter kit: of the clone one is in, else of the clone that kitbuild runs from; None without a clone."""
+    here = Path.cwd()
+    tops = (here, *here.parents, Path(__file__).resolve().parents[2])
+    return next((top / _KIT for top in tops if (top / _KIT / "make.py").is_file()), None)
+
+
+def _kit() -> str:
+    """The folder of the starter kit as seen from here; a word to fill in if there is none."""
+    folder = kit_folder()
+    if folder is None:
+        return f"CLONE/{_KIT}"
+    return min(str(folder), os.path.relpath(folder), key=len)
+
+
+def _images_flag() -> str:
+    """The flag that leads to the images of the kit, with a space before it; nothing if a setting does already."""
+    from kitbuild.settings import settings_of
+
+    folder = kit_folder()
+    with suppress(KitbuildError, OSError):
+        if folder and (folder / "images").resolve() in [
+            path.resolve() for path in settings_of(Namespace()).images
+        ]:
+            return ""
+    return f" --images {quote(f'{_kit()}/images')}"
 
 
 def _write(path: Path, text: str) -> None:
@@ -95,9 +130,15 @@ def _write(path: Path, text: str) -> None:
 
 def _next_steps(name: str, file: str) -> str:
     config = quote(file)
-    images = " --images examples/kit/images" if name == "kit" else ""
+    images = _images_flag() if name == "kit" else ""
+    folder = kit_folder()
     steps = [
-        ("python examples/kit/make.py", "make its images, once, in a clone of kitbuild") if images else None,
+        ("git clone URL CLONE", "get kitbuild's source, which has the starter kit")
+        if name == "kit" and folder is None
+        else None,
+        (f"python {quote(f'{_kit()}/make.py')}", "make its images, once")
+        if name == "kit" and not (folder and (folder / "images" / "index.json").exists())
+        else None,
         (f"kitbuild build{images} {config}", "build it"),
         (f"kitbuild graph{images} {config}", "see what it turns into"),
         (f"kitbuild watch{images} {config}", "build it again whenever it changes"),

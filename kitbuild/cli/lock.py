@@ -103,13 +103,20 @@ def _check(arguments: Namespace, locking: Locking, read: Read, old: Lock, *, pat
     if arguments.json:
         _print_json({"lock": str(path), "missing": missing, "stale": stale})
     else:
-        for line in _problems(missing, stale, path):
+        problems = _problems(missing, stale, path) if path.exists() else [f"there is no lock at {path}"]
+        for line in problems:
             _print(printable(line))
         if missing or stale:
             from kitbuild.cli.locked import lock_command
 
-            given = path if arguments.output else None
-            _print(f"run `{lock_command(arguments, given)}` and commit the result")
+            command = lock_command(arguments, path if arguments.output else None)
+            flags = [
+                *(f"--arch {one}" for one in arguments.arch),
+                *(f"--format {one}" for one in arguments.format),
+            ]
+            _print(
+                f"run `{command.replace(' lock ', ' '.join([' lock', *flags, '']), 1)}` and commit the result"
+            )
     return 1 if missing or stale else 0
 
 

@@ -17,6 +17,7 @@ from kitbuild.suggest import did_you_mean
 
 _ENDINGS = (".yml", ".yaml")
 _LOCK = ".lock"
+_MOST_NAMED = 5
 
 
 def split_words(words: Sequence[str], has_lock: bool) -> tuple[list[str], list[str]]:
@@ -30,8 +31,10 @@ def split_words(words: Sequence[str], has_lock: bool) -> tuple[list[str], list[s
     found = [name for name in found if Path(name).is_file()]
     if len(found) != 1:
         got = f"{len(found)} with a lock here" if found else "none"
+        hint = f"name one: {', '.join(f'`{name}`' for name in found[:_MOST_NAMED])}"
         raise UsageError(
-            f"expected a config, got {got}", hint="name it: `kitbuild update redis linuxkit.yml`"
+            f"expected a config, got {got}",
+            hint=hint if found else "name it: `kitbuild update redis linuxkit.yml`",
         )
     return names, found
 

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from kitbuild.resolve import Pins
     from kitbuild.store import Notes
 
-# The space of notes that hold what is behind the address of a config, by the digest of it.
+# The space of notes that hold what is behind the URL of a config, by the digests of it and of the URL.
 _SPACE = "config"
 _CONFLICT = re.compile(r"^(?:<{7}|>{7}|={7}|\|{7})(?: .*)?$", re.MULTILINE)
 _MOST_NAMED = 3
@@ -104,10 +104,11 @@ def lock_command(arguments: Namespace, path: Path | None) -> str:
 
 
 def _content(path: Path) -> bytes | None:
-    from kitbuild.lock import MAX_BYTES
-
     try:
         with open(path, "rb", buffering=0) as stream:  # noqa: PTH123 - on the way of every build
+            # Most builds have no lock, and do without what reads one.
+            from kitbuild.lock import MAX_BYTES
+
             return stream.read(MAX_BYTES + 1) or b""
     except (FileNotFoundError, NotADirectoryError, ValueError):
         return None
@@ -278,7 +279,7 @@ def pinned_config(source: str, expected: Digest, notes: Notes, *, where: str) ->
     from kitbuild.config.sources import read as read_plainly
     from kitbuild.digest import Digest
 
-    kept = notes.note(_SPACE, expected.hex)
+    kept = notes.note(_SPACE, _note_name(source, expected))
     if kept is not None and Digest.of(kept) == expected:
         return kept
     content = read_plainly(source, stdin=None)
@@ -288,14 +289,22 @@ def pinned_config(source: str, expected: Digest, notes: Notes, *, where: str) ->
             f"`{name_of(source)}`: expected {expected.oci} as in {where}, got {got.oci}",
             hint="take what is there now with `kitbuild update`, which shows what else would change",
         )
-    keep_config(content, notes)
+    keep_config(source, content, notes)
     return content
 
 
-def keep_config(content: bytes, notes: Notes) -> Digest:
-    """Keeps what was behind an address, so that nobody has to be asked for it again; gives its digest."""
+def keep_config(source: str, content: bytes, notes: Notes) -> Digest:
+    """Keeps what was behind a URL, so that nobody has to be asked for it again; gives its digest."""
     from kitbuild.digest import Digest
 
     digest = Digest.of(content)
-    notes.keep(_SPACE, digest.hex, content)
+    notes.keep(_SPACE, _note_name(source, digest), content)
     return digest
+
+
+def _note_name(source: str, digest: Digest) -> str:
+    # By the whole URL: addresses that differ in their query alone have one name in a lock.
+    from kitbuild.config.sources import name_of
+    from kitbuild.digest import Digest
+
+    return f"{digest.hex} {Digest.of(name_of(source).encode('utf-8', 'surrogateescape')).hex}"

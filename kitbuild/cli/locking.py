@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import sys
 from argparse import Namespace
 from collections.abc import Callable, Mapping, Sequence
@@ -17,6 +16,7 @@ from kitbuild.cli.locked import address_of, keep_config, pinned_config, read_loc
 from kitbuild.config.lower import references_of
 from kitbuild.config.volumes import index_names_of
 from kitbuild.errors import ConfigError, ConfigErrors, ImageError, KitbuildError, UsageError
+from kitbuild.export import write_whole
 from kitbuild.image import IndexName, Platform
 from kitbuild.lock import (
     Lock,
@@ -126,7 +126,12 @@ def read_configs(locking: Locking, old: Lock, moves: Moves, *, where: str) -> Re
             contents[source] = read_plainly(source, stdin=stdin)
         else:
             contents[source] = pinned_config(source, expected, locking.store, where=where)
-        addresses[address] = keep_config(contents[source], locking.store)
+        digest = keep_config(source, contents[source], locking.store)
+        if addresses.setdefault(address, digest) != digest:
+            raise ConfigError(
+                f"expected one config at {address}, got two: a lock leaves out what follows `?`",
+                hint="give them addresses that differ before the `?`, or as files",
+            )
         return contents[source]
 
     config = load(locking.arguments.configs, stdin=sys.stdin.buffer, read=read)
@@ -295,18 +300,10 @@ def old_lock(path: Path) -> Lock:
 def write_lock(path: Path, lock: Lock) -> bool:
     """Writes a lock in one step; false if the file says the same already. Raises KitbuildError."""
     content = lock.encode()
-    try:
+    with suppress(OSError):
         if path.is_file() and path.read_bytes() == content:
             return False
-        partial = path.with_name(f".{path.name}.{os.getpid()}.partial")
-        try:
-            partial.write_bytes(content)
-            partial.replace(path)
-        finally:
-            with suppress(OSError):
-                partial.unlink()
-    except OSError as error:
-        raise KitbuildError(f"cannot write `{path}`: {(error.strerror or '').lower()}") from error
+    write_whole(path, content)
     return True
 
 

@@ -52,8 +52,8 @@ def main(arguments: Sequence[str]) -> int:
         _say("interrupted")
         return _INTERRUPTED
     except BrokenPipeError:
-        # Whoever read our output has gone, and knows it.
-        return 1
+        # Whoever read our output has gone, and knows it: `kitbuild ls | head` is done. A built file is cut off.
+        return int(arguments[:1] == ["build"])
     except Exception as error:
         return tell(error)
 
@@ -66,7 +66,10 @@ def _run(arguments: Sequence[str]) -> int:
         return answer()
     arguments = rewritten(take_color(arguments))
     try:
-        parsed = _parser(arguments).parse_args(arguments)
+        first = arguments[0] if arguments else ""
+        # The names of other commands matter where there is none: they alone take some milliseconds.
+        parser = _parsers([first])[0] if first in SUMMARIES else parser_for(arguments)
+        parsed = parser.parse_args(arguments)
     except SystemExit as ended:
         # argparse has shown the help or the version it was asked for.
         return int(ended.code or 0)
@@ -81,13 +84,9 @@ def parser_of_all() -> Parser:
 
 
 def parser_for(words: Sequence[str]) -> Parser:
-    """The command line with the flags of the one command that the words name."""
-    return _parser(words)
-
-
-def _parser(arguments: Sequence[str]) -> Parser:
+    """The command line with the flags of the one command that the words name, and the names of all."""
     # Imports are most of a build with nothing to do: those of other commands are left out.
-    asked = next((word for word in arguments if word in SUMMARIES), None)
+    asked = next((word for word in words if word in SUMMARIES), None)
     parser, subparsers = _parsers([asked] if asked else [])
     for name in SUMMARIES:
         if name != asked:
@@ -130,9 +129,8 @@ def tell(error: Exception) -> int:
 
 
 def _is_of_stdout(error: OSError) -> bool:
-    # What it could not write is still waiting there, unless nothing ever waits (PYTHONUNBUFFERED).
-    waits_never = getattr(sys.stdout, "write_through", False)
-    return (waits_never and error.errno in (errno.ENOSPC, errno.EBADF)) or not _is_flushed(sys.stdout)
+    # Files have names, and their errors sentences of their own. What stdout could not write may still wait there.
+    return error.errno in (errno.EBADF, errno.ENOSPC) or not _is_flushed(sys.stdout)
 
 
 def _say(text: str) -> None:

@@ -71,7 +71,7 @@ def caches(settings: Settings, local: DirectoryStore, report: Reporter, purpose:
     # Without a cache of its own a build reads that of its executor, which has what ran there, unless it wants none.
     url = settings.remote_cache or settings.executor
     url = "" if url == NOWHERE else url
-    _check_written(settings)
+    check_written(settings)
     if not url:
         store = _taken(settings, local, keeps_apart=False)
         with ExitStack() as closing:
@@ -80,7 +80,7 @@ def caches(settings: Settings, local: DirectoryStore, report: Reporter, purpose:
     from kitbuild.cache.remote import shown
     from kitbuild.cache.tiered import TieredStore
 
-    place = shown(_below(url, settings.remote_cache_namespace))
+    place = shown(below(url, settings.remote_cache_namespace))
     with ExitStack() as closing:
         remote = _remote(url, settings, closing=closing, warn=lambda message: report(Warned(message)))
         if purpose.complete:
@@ -196,7 +196,7 @@ def access_of(settings: Settings, environment: Mapping[str, str] = os.environ) -
 
     token = environment.get(TOKEN_VARIABLE, "").strip()
     if settings.remote_cache_token_file is not None:
-        token = _secret(settings.remote_cache_token_file, "--remote-cache-token-file")
+        token = secret_of(settings.remote_cache_token_file, "--remote-cache-token-file")
     if not (token.isascii() and token.isprintable()) or " " in token:
         raise UsageError("expected a token of printable ASCII characters for the remote cache, got others")
     return Access(
@@ -218,7 +218,7 @@ def _remote(url: str, settings: Settings, *, closing: ExitStack, warn: Callable[
 
     secret = settings.signing_key
     if secret and not secret.startswith(SECRET_KEY):
-        secret = _secret(Path(secret), "--signing-key", name="its file")
+        secret = secret_of(Path(secret), "--signing-key", name="its file")
 
     def opened(url: str) -> Remote:
         remote = remote_at(url, access)
@@ -237,7 +237,7 @@ def _remote(url: str, settings: Settings, *, closing: ExitStack, warn: Callable[
     if settings.remote_cache_namespace:
         from kitbuild.cache.namespaced import NamespacedRemote
 
-        own = opened(_below(url, settings.remote_cache_namespace))
+        own = opened(below(url, settings.remote_cache_namespace))
         remote = NamespacedRemote(remote, own, namespace=settings.remote_cache_namespace)
     return GuardedRemote(VerifiedRemote(remote), warn=warn, name=f"the remote cache {shown(url)}")
 
@@ -290,7 +290,7 @@ def _executor(settings: Settings, store: Store, report: Reporter) -> ReapiExecut
     )
 
 
-def _below(url: str, namespace: str) -> str:
+def below(url: str, namespace: str) -> str:
     """The URL of a namespace: a part more of its path. No namespace is the URL itself."""
     if not namespace:
         return url
@@ -298,7 +298,7 @@ def _below(url: str, namespace: str) -> str:
     return f"{place.rstrip('/')}/{namespace}{mark}{query}"
 
 
-def _check_written(settings: Settings) -> None:
+def check_written(settings: Settings) -> None:
     """Refuses to write where no remote cache is named: an executor's is written to by what runs there."""
     if settings.remote_cache_write and settings.remote_cache in ("", NOWHERE):
         raise UsageError(
@@ -317,7 +317,7 @@ def _header(value: str, environment: Mapping[str, str]) -> str:
     return environment[name]
 
 
-def _secret(path: Path, flag: str, *, name: str = "") -> str:
+def secret_of(path: Path, flag: str, *, name: str = "") -> str:
     """The one line of a file, called `name` if its path may be a key given by mistake; nothing of it is shown."""
     name = name or str(path)
     try:

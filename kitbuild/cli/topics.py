@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 from kitbuild.cli.page import Heading, Page, Prose, Rows, Verbatim
+
+if TYPE_CHECKING:
+    from kitbuild.settings import Setting
 
 
 class Topic(NamedTuple):
@@ -75,18 +78,22 @@ def _config() -> Page:
 
 
 def _formats() -> Page:
+    from kitbuild.cli.formats import summary_of
     from kitbuild.registry import formats
 
-    def needs(loaders: Mapping[str, tuple[str, ...]]) -> str:
-        listed = "; ".join(f"{name}: {' and '.join(each)}" for name, each in loaders.items())
-        return f" [{listed}]" if listed else ""
-
+    known = formats()
+    streams = [f"`{name}`" for name, one in known.items() if one.stream]
     return (
         Prose(
-            "A format is a named set of outputs. Several are made by one build and share what they have in common. "
-            "In brackets: the boot loaders that a format takes, and so the architectures it can be made for."
+            "A format is a named set of outputs, whose names begin with NAME: the config's without .yml, or that of "
+            "`--name`. Several are made by one build and share what they have in common. In brackets: the boot "
+            "loaders that a format takes, and so the architectures it can be made for."
         ),
-        Rows(tuple((name, one.summary + needs(one.loaders)) for name, one in formats().items())),
+        Rows(tuple((name, summary_of(one)) for name, one in known.items())),
+        Prose(
+            f"{' and '.join(streams)} are streams, for a pipe: each is made by a build of its own, and cannot be "
+            "combined with another format."
+        ),
         Verbatim(
             "kitbuild build --format iso,qcow2-efi linuxkit.yml\n"
             "kitbuild build --format tar --output - linuxkit.yml | tar t"
@@ -220,11 +227,21 @@ def _environment() -> Page:
         Prose(
             "Variables of settings; a flag overrules them, they overrule kitbuild.toml (`kitbuild help settings`):"
         ),
-        Rows(tuple((one.variable, one.help) for one in TABLE)),
+        Rows(tuple((one.variable, _variable_help(one)) for one in TABLE)),
         Prose("Others:"),
         Rows(tuple(OTHER_VARIABLES.items())),
         Prose("Nothing of the environment can change what is built, only how and where from."),
     )
+
+
+def _variable_help(setting: Setting) -> str:
+    """The help of a setting, with what stands between several values in a variable."""
+    from kitbuild import setting_values as read
+
+    between = "commas or spaces"
+    if setting.read in (read.paths, read.headers):
+        between = "`:`" if setting.read is read.paths else "line breaks"
+    return setting.help.replace("repeatable", f"several with {between} between")
 
 
 def _exit_status() -> Page:

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import json
 import os
 import re
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
-from kitbuild.cli.vendor_folder import VendorFolder
+from kitbuild.cli.vendor_folder import RESERVED, VendorFolder
 from kitbuild.config.model import TEMPLATE, Config, File
 from kitbuild.config.sources import folder_of, name_of
 from kitbuild.config.template import image_of_package
@@ -29,7 +30,7 @@ def names_of(configs: Sequence[str]) -> dict[str, str]:
         name = "moby.yml" if config == "-" else base.rstrip("/").rpartition("/")[2] or "config.yml"
         number = 2
         plain = name
-        while name in names.values():
+        while name in names.values() or name in (".", "..") or name in RESERVED:
             name, number = f"{number}-{plain}", number + 1
         names[config] = name
     return {config: names[config] for config in configs}
@@ -112,7 +113,8 @@ def rewritten(source: str, content: bytes, config: Config, files: Sequence[Local
     lines = text.splitlines(keepends=True)
     edits = list(_edits(source, config, moved, lines))
     for line, start, end, path in sorted(edits, reverse=True):
-        lines[line] = f'{lines[line][:start]}"{path}"{lines[line][end:]}'
+        # Texts of JSON are texts of YAML.
+        lines[line] = f"{lines[line][:start]}{json.dumps(path, ensure_ascii=False)}{lines[line][end:]}"
     text = "".join(lines)
     if named and (folder := folder_of(source)) is not None:
         text = _TEMPLATE.sub(lambda match: _image_of(match["text"], folder), text)

@@ -32,7 +32,7 @@ MARK = "# Written by `kitbuild vendor`"
 BLOBS = "blobs/sha256"
 # Only what lies in these is ever removed.
 _OWN = (BLOBS, "archives", "packages", "loaders", "files")
-_RESERVED = ("blobs", "archives", "packages", "loaders", "files", "oci-layout", "index.json", SETTINGS)
+RESERVED = ("blobs", "archives", "packages", "loaders", "files", "oci-layout", "index.json", SETTINGS)
 _PARTIAL = ".partial"
 _LAYOUT = b'{"imageLayoutVersion": "1.0.0"}\n'
 _MAX_INDEX_BYTES = 64 << 20
@@ -86,7 +86,7 @@ class VendorFolder:
 
     def is_free(self, name: str) -> bool:
         """Whether a path in the folder is nothing that the folder has a use for."""
-        return name.split("/")[0] not in _RESERVED
+        return name.split("/")[0] not in RESERVED
 
     def has_blob(self, digest: Digest) -> bool:
         """Whether a blob is there; it was whole when it got its name."""
@@ -158,6 +158,9 @@ class VendorFolder:
         """Removes what is of no use to what was written or found needed; gives the number of files."""
         removed = 0
         for folder in _OWN:
+            # Behind a link is somebody else's.
+            if (self.path / folder).resolve() != self.path.resolve() / folder:
+                continue
             for path in sorted((self.path / folder).rglob("*"), reverse=True):
                 with suppress(OSError):
                     if path.is_dir() and not path.is_symlink():

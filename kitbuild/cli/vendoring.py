@@ -42,6 +42,7 @@ class _Content(NamedTuple):
 
 def vendor(arguments: Namespace) -> Counts:
     """Fills the folder; raises KitbuildError."""
+    _check_folder(arguments)
     path = Path(arguments.lock) if arguments.lock else lock_path(arguments.configs)
     where = str(path or "the lock")
     old = read_lock(path) if path else None
@@ -50,6 +51,16 @@ def vendor(arguments: Namespace) -> Counts:
     locking = locking_of(arguments)
     with locking.store.lease():
         return _filled(locking, old or Lock(), where)
+
+
+def _check_folder(arguments: Namespace) -> None:
+    folder = Path(arguments.folder)
+    if not folder.is_dir() and (folder.is_file() or folder.suffix in (".yml", ".yaml")):
+        words = [arguments.configs[-1], arguments.folder, *arguments.configs[:-1]]
+        raise UsageError(
+            f"expected a folder to fill, got the config `{folder}`",
+            hint=f"DIR comes first: kitbuild vendor {' '.join(map(quote, words))}",
+        )
 
 
 def _command(arguments: Namespace) -> str:

@@ -29,9 +29,10 @@ Builds, and builds again whenever a config, a file it names, an image layout or 
 
   kitbuild watch linuxkit.yml                      as `kitbuild build linuxkit.yml`, until Ctrl-C
   kitbuild watch --format iso base.yml site.yml    with any flags of `kitbuild build`
-  kitbuild watch --exec './boot.sh' linuxkit.yml   runs a command after each build that went well
+  kitbuild watch --exec './boot.sh' linuxkit.yml   runs a command after each build that wrote something
 
-A build that fails says why, and the watch goes on.
+A build that fails says why, and the watch goes on. While the command of --exec runs, edits wait for its end: end one
+that stays with `&`.
 """
 _SECONDS = 0.25
 # Editors and git write several files, one after another: what changes is left to come to rest for so long.
@@ -53,7 +54,9 @@ def add(subparsers: _SubParsersAction[ArgumentParser]) -> None:
         formatter_class=RawDescriptionHelpFormatter,
     )
     parser.add_argument(
-        "--exec", metavar="COMMAND", help="run COMMAND in a shell after each build that went well"
+        "--exec",
+        metavar="COMMAND",
+        help="run COMMAND in a shell after the first build, and after each that wrote an output; edits wait for it",
     )
     # All flags of a build, as `build` itself declares them.
     build.add(_Given(parser))  # type: ignore[arg-type]
@@ -76,14 +79,38 @@ def run(arguments: Namespace) -> int:
         raise UsageError("expected files to watch, got stdin", hint="give the path of the config")
     watched = Watched(arguments)
     reason = ""
+    is_due = True
     while True:
         before = snapshot(watched.paths())
         if not arguments.quiet:
             _say(reason or f"watching {' '.join(arguments.configs)}: Ctrl-C ends it")
-        if _built(arguments) and arguments.exec:
+        there = written(arguments)
+        went_well = _built(arguments)
+        # What a build wrote that failed in the end is news to the command too, later.
+        is_due = is_due or there is None or written(arguments) != there
+        if went_well and is_due and arguments.exec:
             _run_command(arguments.exec)
+            is_due = False
         # The build may have found files that the config named all along, and could not be read before.
         reason = changed(before, watched.paths)
+
+
+def written(arguments: Namespace) -> Snapshot | None:
+    """What lies where the outputs go: a build leaves those alone that are up to date. None if they go to stdout."""
+    try:
+        target = build.target_of(arguments)
+    except KitbuildError:
+        return {}
+    if target.single:
+        return None if target.single == "-" else snapshot([Path(target.single)])
+    folder, name = target.base.parent, target.base.name
+    # A config often has the same name as its outputs, and may be edited at any time.
+    configs = [Path(config).name for config in arguments.configs]
+    given = {*configs, *(f"{config}.lock" for config in configs)}
+    with suppress(OSError):
+        names = [path for path in folder.iterdir() if path.name.startswith(name) and path.name not in given]
+        return snapshot(sorted(names))
+    return {}
 
 
 def _built(arguments: Namespace) -> bool:
@@ -108,9 +135,9 @@ def _run_command(command: str) -> None:
 
 
 def _say(text: str) -> None:
-    from kitbuild.report.text import painted, printable, use_color
+    from kitbuild.report.text import one_line, painted, use_color
 
-    line = f"{time.strftime('%H:%M:%S')} {printable(text)}"
+    line = f"{time.strftime('%H:%M:%S')} {one_line(text)}"
     with suppress(OSError):
         sys.stderr.write(painted(line, "1;36", color=use_color(sys.stderr)) + "\n")
 
@@ -128,7 +155,8 @@ class Watched:
         """All of them, whether they are there or not; what a broken config named before it broke stays watched."""
         here = snapshot([*self._configs, *_setting_files()])
         if here != self._of:
-            with suppress(KitbuildError, OSError):
+            # RuntimeError: `~nobody/file`.
+            with suppress(KitbuildError, OSError, RuntimeError):
                 self._sources = tuple(self._named())
             self._of = here
         locks = [Path(f"{config}.lock") for config in self._configs]

@@ -94,10 +94,18 @@ def _saved(source: ImageSource, reference: Reference, platform: Platform, locked
 
 
 def agreeing(image: Image, locked: LockedImage) -> Image:
-    """The same image, if its parts are those of the lock too; raises ImageError."""
+    """The same image, with the locked SBOMs and no others, if its parts are those of the lock too.
+
+    Raises ImageError, and ImageNotFoundError if the source it came out of does not have all of the SBOMs.
+    """
     found = (image.manifest, image.config_digest, tuple(layer.blob for layer in image.layers))
-    if locked.manifest is None or found == (locked.manifest, locked.config, locked.layers):
+    if locked.manifest is None:
         return image
+    if found == (locked.manifest, locked.config, locked.layers):
+        sboms = {one.digest: one for one in image.sboms}
+        if not sboms.keys() >= set(locked.sboms):
+            raise ImageNotFoundError(f"{image.reference} goes without its SBOM in {image.source}")
+        return image._replace(sboms=tuple(sboms[one] for one in locked.sboms))
     if image.manifest != locked.manifest:
         there = image.manifest.oci if image.manifest else "none"
         message = f"expected the manifest {locked.manifest.oci} for {image.platform}, got {there}"

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from kitbuild.cli.init import STARTERS
 from kitbuild.registry import formats
 from tests.support.command import PROGRAM, Site
 from tests.support.registry import tool
@@ -110,6 +111,7 @@ def test_fish_offers_values_with_what_they_are(site: Site) -> None:
     assert offers == {"graph": "show what a config turns into and what of it is cached"}
     assert made == {name: one.summary for name, one in formats().items() if name.startswith("kernel+")}
     assert nodes[NODE] == "assemble/container"
+    assert fish("kitbuild init --starter s", site.folder, site.environment) == {"ssh": STARTERS["ssh"]}
     assert fish("kitbuild build lin", site.folder, site.environment) == {"linuxkit.yml": "file"}
 
 
@@ -119,7 +121,10 @@ def test_builds_and_images_that_are_remembered_are_offered(site: Site) -> None:
     builds = fish("kitbuild why --since 2", site.folder, site.environment)
     images = fish("kitbuild update docker.io/t/w", site.folder, site.environment)
 
-    assert [scope.rpartition("/")[2] for scope in builds.values()] == ["linuxkit.yml"]
+    (told,) = builds.values()
+    scope, _, cause = told.partition(": ")
+    assert scope.rpartition("/")[2] == "linuxkit.yml"
+    assert cause
     assert list(images) == ["docker.io/t/web:v1"]
     assert "initrd" in fish("kitbuild why ini", site.folder, site.environment)
 
@@ -155,3 +160,33 @@ def test_answer_comes_while_one_types(site: Site) -> None:
 
     # fish itself, the script from kitbuild, and the answer.
     assert time.monotonic() - started < 2
+
+
+def test_a_question_starts_no_program_of_a_folder_a_config_names(site: Site) -> None:
+    git = ["-c", "user.name=a", "-c", "user.email=a@example.com"]
+    folder = site.folder / "cloned"
+    for name, content in (
+        ("pkg/build.yml", "image: x\n"),
+        ("pkg/a", "a"),
+        (".gitattributes", "* filter=x\n"),
+    ):
+        site.write(f"cloned/{name}", content)
+    site.run("-C", "cloned", "init", "-q", program=[tool("git")])
+    site.run("-C", "cloned", "add", "-A", program=[tool("git")])
+    site.run("-C", "cloned", *git, "commit", "-qm", "all", program=[tool("git")])
+    site.run("-C", "cloned", "config", "filter.x.clean", f"touch {folder}/ran; cat", program=[tool("git")])
+    # Now git has to look whether it changed.
+    os.utime(folder / "pkg" / "a", (1, 1))
+    config = site.write("cloned/x.yml", 'init: ["@pkg:./pkg"]\n')
+    line = f"kitbuild why {config} "
+
+    site.run(
+        environment={
+            "_ARGCOMPLETE": "1",
+            "_ARGCOMPLETE_STDOUT_FILENAME": str(folder / "words"),
+            "COMP_LINE": line,
+            "COMP_POINT": str(len(line)),
+        }
+    )
+
+    assert not (folder / "ran").exists()

@@ -283,3 +283,20 @@ def test_signals_the_parent_ignores_stay_ignored(site: Site, expected: dict[str,
 
     assert "interrupted" not in finished.stderr
     assert {name: digest_of(site.folder / name) for name in OUTPUTS} == expected
+
+
+def test_stopped_build_is_not_told_as_the_one_before(tmp_path: Path) -> None:
+    with silent_registry("layer") as (host, asked):
+        site = Site(tmp_path / "site")
+        site.run("build", "linuxkit.yml")
+        site.change("linuxkit.yml", "t/web:v1", f"{host}/t/web:v1")
+        flags = ["-v", "--no-cache", "--report", "r.html", "--record", "r.json"]
+        process = site.start("build", *flags, "linuxkit.yml")
+        assert asked.wait(SECONDS)
+        _first_line(process)
+        process.send_signal(signal.SIGINT)
+        process.communicate(timeout=SECONDS)
+
+    assert process.returncode == 130
+    assert not (site.folder / "r.json").exists()
+    assert not (site.folder / "r.html").exists()

@@ -145,6 +145,15 @@ def test_check_asks_nobody_and_says_what_is_missing(site: Site, server: Registry
     assert len(server.requests()) == before
 
 
+def test_check_says_that_there_is_no_lock_and_what_makes_it(site: Site) -> None:
+    checked = site.run("lock", "--check", "--format", "iso-bios", "linuxkit.yml", status=1)
+
+    assert checked.stdout.decode() == (
+        "there is no lock at linuxkit.yml.lock\n"
+        "run `kitbuild lock --format iso-bios linuxkit.yml` and commit the result\n"
+    )
+
+
 def test_several_configs_share_the_lock_beside_the_last(site: Site, server: RegistryServer) -> None:
     site.write("site/more.yml", f"onboot:\n  - name: more\n    image: {server.host}/t/hello:v1\n")
 

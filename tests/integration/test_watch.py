@@ -159,6 +159,8 @@ def test_command_runs_after_each_build_that_went_well(site: Site) -> None:
         site.write("stop", "")
         site.change("linuxkit.yml", "services:", "servces:")
         watch.until("1 mistake")
+        site.change("linuxkit.yml", "contents: first", "contents: second")
+        watch.until("1 mistake")
         site.change("linuxkit.yml", "servces:", "services:")
         watch.until("ended with status 1")
     finally:
@@ -197,3 +199,20 @@ def test_config_from_stdin_cannot_be_watched(site: Site) -> None:
     finished = site.run("watch", "-", status=2)
 
     assert finished.stderr == "error: expected files to watch, got stdin\nhint: give the path of the config\n"
+
+
+def test_command_does_not_run_when_all_is_up_to_date(site: Site) -> None:
+    watches = watching(site, "--format", "tar", "--exec", "echo ran >>ran.txt", "linuxkit.yml")
+    watch = next(watches)
+    try:
+        (site.folder / "linuxkit.yml").touch()
+        watch.until("linuxkit.yml changed", builds=1)
+        site.write("extra.txt", "two")
+        watch.until("extra.txt changed", builds=1)
+        # What is told of this one comes behind the command of the last.
+        (site.folder / "linuxkit.yml").touch()
+        watch.until("linuxkit.yml changed", builds=1)
+    finally:
+        watches.close()
+
+    assert (site.folder / "ran.txt").read_text() == "ran\nran\n"

@@ -17,7 +17,7 @@ from kitbuild import export as exporting
 from kitbuild.cache.memory import MemoryStore
 from kitbuild.digest import Digest
 from kitbuild.errors import KitbuildError, MissingBlobError
-from kitbuild.export import Written, extents_of, in_place, write
+from kitbuild.export import Written, extents_of, in_place, is_stream, write, write_whole
 from kitbuild.extents import Extents, Literal, Part, Slice, Zeros
 from kitbuild.rule import Artifact
 from kitbuild.store import Result
@@ -446,3 +446,22 @@ def test_runs_of_zeros_become_holes_that_read_as_zeros(
     assert expected == (folder / "out").read_bytes()
     assert Digest.of(expected) == written.digest
     assert (folder / "out").stat().st_blocks * 512 <= len(expected) - 8 * MEBIBYTE + 65536
+
+
+@pytest.mark.parametrize("name", ["/dev/stdout", "/dev/stderr", "/dev/null", "/dev/fd/2"])
+def test_nothing_in_dev_is_ever_replaced(name: str) -> None:
+    assert is_stream(Path(name))
+
+
+def test_small_file_is_replaced_as_a_whole_and_a_link_is_written_through(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("old")
+    (tmp_path / "other").hardlink_to(tmp_path / "file")
+    (tmp_path / "link").symlink_to("file")
+
+    write_whole(tmp_path / "file", b"new")
+    write_whole(tmp_path / "link", b"newer")
+
+    assert (tmp_path / "other").read_text() == "old"
+    assert (tmp_path / "link").is_symlink()
+    assert (tmp_path / "file").read_text() == "newer"
+    assert {path.name for path in tmp_path.iterdir()} == {"file", "other", "link"}

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import os
 from argparse import ArgumentParser, Namespace, _SubParsersAction
 from collections.abc import Iterator, Mapping
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from kitbuild.cli import completing
 from kitbuild.cli.completing import attach, boot_loaders, configs, folders, formats, nodes, paths
+from kitbuild.cli.init import STARTERS
 from kitbuild.cli.main import parser_for, parser_of_all
 from kitbuild.registry import formats as known_formats
 
@@ -117,3 +120,34 @@ def test_completer_that_fails_answers_with_nothing(monkeypatch: pytest.MonkeyPat
     called = completing._called(failing)
 
     assert called(prefix="a", parsed_args=NOTHING, action=None, parser=None) == {}
+
+
+@pytest.mark.parametrize("config", ["http://127.0.0.1:9/x.yml", "none.yml", "pipe.yml"])
+def test_nobody_is_asked_for_the_nodes_of_a_config(config: str, folder: Path) -> None:
+    os.mkfifo(folder / "pipe.yml")
+
+    assert nodes("", Namespace(configs=[config])) == {}
+
+
+def test_choices_are_told_with_what_each_is_and_not_with_the_help_of_the_flag() -> None:
+    parser = parser_of_all()
+    attach(parser)
+    completers = {
+        name: given["completer"] for name, _, given in actions_with_choices(parser) if "completer" in given
+    }
+
+    assert completers["kitbuild init starter"](prefix="s", parsed_args=NOTHING) == {"ssh": STARTERS["ssh"]}
+    assert completers["kitbuild completion shell"](prefix="", parsed_args=NOTHING) == {
+        "bash": "",
+        "zsh": "",
+        "fish": "",
+    }
+
+
+def actions_with_choices(parser: ArgumentParser) -> Iterator[tuple[str, object, dict[str, Any]]]:
+    for action in parser._actions:
+        if isinstance(action, _SubParsersAction):
+            for child in action.choices.values():
+                yield from actions_with_choices(child)
+        elif action.choices:
+            yield f"{parser.prog} {action.dest}", action.metavar, vars(action)

@@ -112,3 +112,15 @@ def test_the_config_with_the_only_lock_is_meant_without_one(
         split_words(["redis"], False)
     with pytest.raises(UsageError, match="expected a config, got none"):
         split_words(["redis"], True)
+
+
+def test_configs_with_a_lock_here_are_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    for name in ("a.yml", "a.yml.lock", "b.yml", "b.yml.lock", "c.yml", "gone.yml.lock"):
+        (tmp_path / name).touch()
+
+    with pytest.raises(UsageError) as raised:
+        split_words(["redis"], has_lock=False)
+
+    assert raised.value.message == "expected a config, got 2 with a lock here"
+    assert raised.value.hint == "name one: `a.yml`, `b.yml`"

@@ -8,9 +8,19 @@ from typing import Any
 
 import pytest
 
-from kitbuild.cli.locked import address_of, decoded, lock_command, lock_in_force, lock_path, warning_of
-from kitbuild.errors import ConfigErrors, UsageError
+from kitbuild.cli.locked import (
+    address_of,
+    decoded,
+    keep_config,
+    lock_command,
+    lock_in_force,
+    lock_path,
+    pinned_config,
+    warning_of,
+)
+from kitbuild.errors import ConfigError, ConfigErrors, UsageError
 from kitbuild.lock import MAX_BYTES, Lock
+from tests.support.work import MemoryNotes
 
 EMPTY = Lock().encode()
 
@@ -144,3 +154,15 @@ def test_where_no_lock_can_be_there_is_none(name: str, tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
 
     assert lock_in_force(arguments(f"{tmp_path}/{name}")) is None
+
+
+def test_what_is_kept_of_a_config_is_that_of_the_whole_url() -> None:
+    notes = MemoryNotes()
+    # Nobody listens there.
+    one, other = "http://127.0.0.1:9/a.yml?part=a", "http://127.0.0.1:9/a.yml?part=b"
+    digest = keep_config(one, b"one", notes)
+
+    assert address_of(one) == address_of(other)
+    assert pinned_config(one, digest, notes, where="x.lock") == b"one"
+    with pytest.raises(ConfigError, match="cannot read"):
+        pinned_config(other, digest, notes, where="x.lock")

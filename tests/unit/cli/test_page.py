@@ -101,3 +101,11 @@ def test_what_there_is_no_help_for_is_refused(words: list[str], hint: str) -> No
         text_of(words)
 
     assert raised.value.hint == hint
+
+
+def test_variables_say_what_stands_between_several_values() -> None:
+    text = " ".join(plain(TOPICS["environment"].page(), 80).split())
+
+    assert "repeatable" not in text
+    assert "to look images up in first (several with `:` between)" in text
+    assert "(several with line breaks between; VALUE may be $VARIABLE)" in text

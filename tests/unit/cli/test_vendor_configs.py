@@ -23,6 +23,7 @@ ONE = Digest.of(b"one")
         (["x/a.yml", "y/a.yml", "a.yml"], ["3-a.yml", "2-a.yml", "a.yml"]),
         (["https://x.example/b.yml?token=1", "-"], ["b.yml", "moby.yml"]),
         (["https://x.example/"], ["x.example"]),
+        (["https://x.example/a/..", "dir/kitbuild.toml"], ["2-..", "2-kitbuild.toml"]),
     ],
 )
 def test_every_config_has_a_name_and_the_last_its_own(configs: list[str], names: list[str]) -> None:
@@ -80,3 +81,11 @@ def test_a_file_with_the_name_of_a_config_goes_elsewhere(tmp_path: Path) -> None
     (found,) = local_files(load([str(path)]), {"linuxkit.yml": ONE}, folder, taken=["linuxkit.yml"])
 
     assert found.name == f"files/{ONE.hex[:16]}-linuxkit.yml"
+
+
+def test_a_path_with_quotes_in_it_is_written_so_that_it_can_be_read(tmp_path: Path) -> None:
+    path = tmp_path / "b.yml"
+
+    path.write_text(moved(tmp_path, 'files:\n  - path: a\n    source: /x"y\\z\n'))
+
+    assert [file.source for file in load([str(path)]).files] == [f'files/{ONE.hex[:16]}-x"y\\z']

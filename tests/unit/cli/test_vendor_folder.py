@@ -115,3 +115,13 @@ def test_the_layouts_own_names_are_not_for_files(tmp_path: Path) -> None:
     assert [
         name for name in ("etc/x", "blobs/x", "index.json", "kitbuild.toml", "files") if folder.is_free(name)
     ] == ["etc/x"]
+
+
+def test_nothing_behind_a_link_is_removed(tmp_path: Path) -> None:
+    folder = VendorFolder(tmp_path / "new")
+    (tmp_path / "others").mkdir()
+    (tmp_path / "others" / "precious").write_text("")
+    (tmp_path / "new" / "files").symlink_to(tmp_path / "others")
+
+    assert folder.prune() == 0
+    assert (tmp_path / "others" / "precious").exists()

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from kitbuild.cli.flags import Parser
-from kitbuild.cli.watch import Watched, add, changed, difference, snapshot
+from kitbuild.cli.watch import Watched, add, changed, difference, snapshot, written
 
 A, B, C = Path("a.yml"), Path("b.txt"), Path("c.txt")
 
@@ -116,3 +116,40 @@ def test_flags_of_a_build_are_flags_of_a_watch() -> None:
     found: Namespace = parser.parse_args(["watch", "--format", "iso", "a.yml", "--jobs", "3", "--exec", "x"])
 
     assert (found.format, found.configs, found.jobs, found.exec) == (["iso"], ["a.yml"], "3", "x")
+
+
+def test_home_of_nobody_is_no_reason_to_end(tmp_path: Path) -> None:
+    config = tmp_path / "a.yml"
+    config.write_text("files:\n  - path: x\n    source: ~nobody-of-this-name/x\n")
+    parser: ArgumentParser = Parser()
+    add(parser.add_subparsers())
+
+    assert config in Watched(parser.parse_args(["watch", str(config)])).paths()
+
+
+def built_as(folder: Path, output: str | None = None) -> Namespace:
+    return Namespace(
+        format=["tar"], output=output, name="box", dir=None if output else folder, configs=["box.yml"]
+    )
+
+
+def test_output_that_is_replaced_is_seen_and_one_that_is_left_alone_is_not(tmp_path: Path) -> None:
+    for name in ("box.tar", "other.tar", "box.yml"):
+        (tmp_path / name).write_text("0")
+    before = written(built_as(tmp_path))
+
+    for name in ("other.tar", "box.yml"):
+        (tmp_path / name).write_text("changed")
+    untouched = written(built_as(tmp_path))
+    (tmp_path / "new").write_text("0")
+    (tmp_path / "new").replace(tmp_path / "box.tar")
+
+    assert before == untouched
+    assert before != written(built_as(tmp_path))
+
+
+def test_nobody_can_tell_what_went_to_stdout(tmp_path: Path) -> None:
+    arguments = built_as(tmp_path, "-")
+    arguments.name = None
+
+    assert written(arguments) is None

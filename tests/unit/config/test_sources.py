@@ -63,7 +63,7 @@ def test_a_host_that_cannot_be_reached_is_a_mistake_without_the_password() -> No
     found = _mistakes("https://me:secret@host.example/x.yml")
 
     assert found == [
-        "cannot read `https://host.example/x.yml`: ConnectionError (check the address and the network)"
+        "cannot read `https://host.example/x.yml`: the server cannot be reached (check the address and the network)"
     ]
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 from kitbuild.digest import Digest
@@ -12,6 +13,7 @@ from kitbuild.reference import Reference
 from kitbuild.resolve import Pins, Resolver
 from kitbuild.rules.fetch import locked, open_source
 from tests.support.images import (
+    MadeIndex,
     annotations_as_skopeo,
     docker_archive,
     hex_of,
@@ -196,3 +198,36 @@ def test_only_a_source_near_by_is_asked_for_what_it_holds(tmp_path: Path) -> Non
         assert not locked.holds(source, [layer, none])
     assert not locked.holds(open_source("registry:r.example/t/a"), [layer])
     assert not locked.holds(open_source(f"archive:{tmp_path / 'none.tar'}"), [layer])
+
+
+def without_sbom(folder: Path, made: MadeIndex) -> str:
+    """A layout that has an index, but not the attestation it lists, as programs leave it that copy an image."""
+    layout(folder, {"t/a:v1": made})
+    for entry in json.loads(made.manifest)["manifests"]:
+        if "annotations" in entry:
+            (folder / "blobs/sha256" / entry["digest"].removeprefix("sha256:")).unlink()
+    return f"layout:{folder}"
+
+
+def test_a_locked_sbom_is_not_left_out_where_a_layout_lacks_it(tmp_path: Path) -> None:
+    whole = f"layout:{layout(tmp_path / 'one', {'t/a:v1': with_sbom(ONE)})}"
+    partial = without_sbom(tmp_path / "two", with_sbom(ONE))
+    before = found_in(whole)
+    notes = MemoryNotes()
+
+    error = resolver(lock_of(before), partial, notes=notes).images([A], AMD64)[A]
+    after = resolver(lock_of(before), partial, whole, notes=notes).image(A, AMD64)
+
+    assert before.sboms
+    assert not found_in(partial).sboms
+    assert isinstance(error, ImageNotFoundError)
+    assert after.sboms == before.sboms
+
+
+def test_an_sbom_that_is_not_locked_is_left_out(tmp_path: Path) -> None:
+    whole = f"layout:{layout(tmp_path / 'one', {'t/a:v1': with_sbom(ONE)})}"
+    partial = without_sbom(tmp_path / "two", with_sbom(ONE))
+
+    after = resolver(lock_of(found_in(partial)), whole).image(A, AMD64)
+
+    assert after.sboms == ()
