@@ -27,10 +27,18 @@ ABOVE = {
     "bench/RESULTS.md": "measurements.md",
 }
 NAVIGATION = {
-    "Start": ("overview", "tutorial"),
+    "Start": ("tutorial", "overview"),
     "How to": (
         *("config", "formats", "images", "lock", "graph", "why", "report", "diff", "look-inside", "progress"),
-        *("ci", "remote-cache", "remote-cache-servers", "cache-server", "remote-execution", "boot-loaders"),
+        *(
+            "building-in-ci",
+            "ci",
+            "remote-cache",
+            "remote-cache-servers",
+            "cache-server",
+            "remote-execution",
+            "boot-loaders",
+        ),
         "linuxkit-flags",
     ),
     "Explanation": (
@@ -43,6 +51,10 @@ NAVIGATION = {
     ),
     "Project": ("build", "development", "measurements", "changelog", "decisions/index"),
 }
+_WELCOME = """\
+One YAML file names a kernel and some container images; kitbuild makes of it what boots: an ISO, a disk, an image for
+a cloud. Without Docker, without root, the same bytes every time, and only what changed. Begin with the
+[tutorial](tutorial.md), or with an [overview](overview.md)."""
 _ORPHAN = "---\norphan: true\n---\n\n"  # in no table of contents
 _LINK = re.compile(r"\]\((?!https?:|#|mailto:)(?P<target>[^)#\s]+)(?P<anchor>#[^)\s]*)?\)")
 
@@ -59,7 +71,7 @@ def lay_out(folder: Path) -> None:
     about = "What was decided, why, and what was rejected."
     _write(folder, "decisions/index.md", f"# Decisions\n\n{about}\n\n{_contents('', decisions)}")
     tables = [_contents(title, names) for title, names in NAVIGATION.items()]
-    _write(folder, "index.md", "\n".join(["# kitbuild", "", *tables]))
+    _write(folder, "index.md", "\n".join(["# kitbuild", "", _WELCOME, "", *tables]))
 
 
 def build(site: Path) -> int:

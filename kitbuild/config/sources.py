@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import BinaryIO
 
 from kitbuild.config.yaml import MAX_BYTES
-from kitbuild.errors import ConfigError
+from kitbuild.errors import ConfigError, UnavailableError
 
 _TIMEOUT_SECONDS = 30
 
@@ -56,7 +56,7 @@ def _fetched(url: str) -> bytes:
                     break
             return content
     except requests.RequestException as error:
-        reason = type(error).__name__
-        raise ConfigError(
-            f"cannot read `{name}`: {reason}", hint="check the address and the network"
-        ) from error
+        slow = isinstance(error, requests.Timeout)
+        reason = "no answer in time" if slow else "the server cannot be reached"
+        hint = "check the address and the network"
+        raise UnavailableError(f"cannot read `{name}`: {reason}", hint=hint) from error

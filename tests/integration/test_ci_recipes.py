@@ -14,7 +14,7 @@ from typing import Any, NamedTuple
 import pytest
 import yaml
 
-from kitbuild.cli.main import _parser
+from kitbuild.cli.main import parser_for
 from kitbuild.cli.remote import TOKEN_VARIABLE
 from kitbuild.settings import TABLE
 from tests.support.command import PROGRAM, Site
@@ -119,7 +119,7 @@ def test_page_has_a_recipe_for_each_system_and_server() -> None:
 
 @pytest.mark.parametrize("words", COMMANDS)
 def test_command_line_is_one_that_kitbuild_takes(words: list[str]) -> None:
-    parsed = _parser(words).parse_args(words)
+    parsed = parser_for(words).parse_args(words)
 
     namespace = getattr(parsed, "remote_cache_namespace", None)
     assert namespace in (None, "pr-7")

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import json
 import os
+import re
 import shutil
 import subprocess
 from pathlib import Path
@@ -237,10 +239,26 @@ def test_layer_that_is_not_what_the_image_says_fails_its_node(site: Site, how: s
     text = error(site, "build", "linuxkit.yml", status=1)
 
     assert text.count("error: ") == 1
+    assert text.startswith("error: linuxkit.yml:12:12: layer ")
     assert f"docker.io/t/web:v1: layer sha256:{name}: " in text
     assert " 1 failed, 5 left, " in text.splitlines()[-1]
     site.run("build", "--images", str(good), "linuxkit.yml")
     site.run("cache", "verify")
+
+
+def test_failed_node_is_marked_where_it_is_written(site: Site) -> None:
+    break_layer(site, "corrupted")
+    job = {"GITHUB_ACTIONS": "true", "GITHUB_WORKSPACE": str(site.folder)}
+
+    told = site.run("build", "linuxkit.yml", environment=job, status=1).stderr
+    events = site.run("build", "--json", "linuxkit.yml", status=1).stdout.decode().splitlines()
+    refused = site.run("build", "--require-cached", "linuxkit.yml", environment=job, status=1).stderr
+
+    assert "\n::error file=linuxkit.yml,line=12,col=12,title=kitbuild::layer " in told
+    assert told.count("::group::") == 1
+    failed = [event for event in map(json.loads, events) if event["event"] == "node-failed"]
+    assert [{"file": "linuxkit.yml", "line": 12, "column": 12}] == [event["where"] for event in failed]
+    assert re.search(r"^::error file=linuxkit\.yml,line=\d+,col=\d+,", refused, re.M)
 
 
 def test_layer_that_was_damaged_after_a_build_does_not_matter(built: Site) -> None:
@@ -278,8 +296,10 @@ def test_kernel_image_without_a_kernel_fails_with_a_hint(site: Site) -> None:
 
     text = error(site, "build", "linuxkit.yml", status=1)
 
-    assert text.splitlines()[:2] == [
-        "error: kernel: boot: expected a file `kernel` in the kernel image, got none",
+    assert text.splitlines()[:4] == [
+        "error: linuxkit.yml:2:3: kernel: boot: expected a file `kernel` in the kernel image, got none",
+        "      image: t/kernel:v1",
+        "      ^",
         "hint: name one of its files in the kernel section: boot/vmlinuz, kernel.tar",
     ]
     assert "1 failed" in text.splitlines()[-1]
@@ -562,7 +582,16 @@ def test_reader_of_a_text_may_go_away(site: Site, arguments: list[str]) -> None:
     ids=["full", "closed"],
 )
 @pytest.mark.parametrize(
-    "arguments", [["formats"], ["version"], ["--help"], ["build", "-o", "-", "linuxkit.yml"]], ids=" ".join
+    "arguments",
+    [
+        ["formats"],
+        ["version"],
+        ["--help"],
+        ["schema"],
+        ["help", "build"],
+        ["build", "-o", "-", "linuxkit.yml"],
+    ],
+    ids=" ".join,
 )
 def test_stdout_that_takes_nothing_is_told(
     built: Site, arguments: list[str], redirection: str, reason: str
