@@ -53,7 +53,7 @@ def loader_nodes(
     if not names and not settings.boot_loaders:
         return {}
     from kitbuild.config.loaders import World, loaders
-    from kitbuild.resolve import local_file
+    from kitbuild.local_file import local_file
 
     def image(reference: Reference) -> Image | ImageError:
         answer = outside.resolver.images([reference], outside.platform)[reference]

@@ -243,11 +243,6 @@ def _build(
     def wanted(suffix: str, artifact: Artifact) -> bool:
         return target.single == "-" or in_place(paths[suffix], artifact, found.store) is None
 
-    def expected() -> dict[str, float]:
-        record = history.latest()
-        before = record.nodes if record else {}
-        return {node.name: before[node.name].seconds for node in found.graph if node.name in before}
-
     def stop() -> None:
         error = sys.exception()
         if isinstance(error, KeyboardInterrupt):
@@ -262,7 +257,7 @@ def _build(
             require_cached=arguments.require_cached,
             executor=executor,
             stop=stop,
-            expected=expected,
+            expected=lambda: _seconds_before(history, found.graph),
         )
         return build(found.graph, store, report=report, history=history, settings=settings, wanted=wanted)
 
@@ -287,6 +282,13 @@ def _build(
         # One that was interrupted has to end soon.
         if not isinstance(sys.exception(), KeyboardInterrupt):
             _write_records(arguments, found, history, paths=paths, report=report)
+
+
+def _seconds_before(history: Builds, graph: Graph) -> dict[str, float]:
+    """How long the nodes took in the last build, by name."""
+    record = history.latest()
+    before = record.nodes if record else {}
+    return {node.name: before[node.name].seconds for node in graph if node.name in before}
 
 
 def _wants_record(arguments: Namespace) -> bool:

@@ -141,12 +141,7 @@ def lowered(
         linuxkit_compatible=settings.linuxkit_compatible,
     )
     outputs = _outputs(known_formats, system)
-    warnings += (
-        warning
-        for image in images.values()
-        if not isinstance(image, ImageError)
-        for warning in image.warnings
-    )
+    warnings += _warnings_of(images)
     if lock and arguments.pull:
         warnings.append(f"`--pull` leaves alone what is in {lock.name}: `kitbuild update` moves that")
 
@@ -157,6 +152,11 @@ def lowered(
         return origins_of(config, images, indexes, configs=_names(arguments.configs), flags=flags)
 
     return Lowered(config, Graph.of(outputs), store, settings, tuple(warnings), system.parts, origins)
+
+
+def _warnings_of(images: Images) -> list[str]:
+    found = (image for image in images.values() if not isinstance(image, ImageError))
+    return [warning for image in found for warning in image.warnings]
 
 
 def _names(configs: Sequence[str]) -> tuple[str, ...]:
@@ -293,7 +293,7 @@ def _bill(arguments: Namespace) -> Sbom | None:
 
 def files_of(config: Config, notes: Notes) -> tuple[Mapping[str, Digest], list[ConfigError]]:
     """The digests of the local files the config names, by the path as written."""
-    from kitbuild.resolve import local_file
+    from kitbuild.local_file import local_file
 
     digests: dict[str, Digest] = {}
     errors = []

@@ -75,7 +75,7 @@ class Locking(NamedTuple):
 
     def digest(self, path: Path) -> Digest:
         """The digest of a file of the user's."""
-        from kitbuild.resolve import local_file
+        from kitbuild.local_file import local_file
 
         return local_file(path, self.store)
 

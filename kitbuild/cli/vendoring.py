@@ -24,10 +24,10 @@ from kitbuild.digest import Digest
 from kitbuild.errors import ConfigErrors, ImageError, UsageError
 from kitbuild.graph import Graph
 from kitbuild.image import Image, Index
+from kitbuild.local_file import local_file
 from kitbuild.lock import Lock
 from kitbuild.node import Node
 from kitbuild.reference import Reference
-from kitbuild.resolve import local_file
 from kitbuild.settings import Settings
 
 _FETCH_PACKAGE, _FETCH_FILE = "fetch/package", "fetch/file"

@@ -19,7 +19,8 @@ from kitbuild.errors import BuildError, MissingBlobError
 from kitbuild.event import Event, NodeStarted
 from kitbuild.graph import Graph
 from kitbuild.image import Platform
-from kitbuild.resolve import Resolver, local_file
+from kitbuild.local_file import local_file
+from kitbuild.resolve import Resolver
 from kitbuild.rules.fetch import open_source
 from kitbuild.tree import Tree
 from kitbuild.work import StoreWork

@@ -13,9 +13,9 @@ from kitbuild.digest import Digest
 from kitbuild.errors import ImageError, ImageNotFoundError, RuleError, UsageError
 from kitbuild.graph import Graph
 from kitbuild.image import Image, ImageConfig, Layer, Platform
+from kitbuild.local_file import local_file
 from kitbuild.node import Node
 from kitbuild.reference import Reference
-from kitbuild.resolve import local_file
 from kitbuild.tree import is_inside
 from tests.support.trees import Bench
 from tests.support.work import MemoryNotes

@@ -13,8 +13,9 @@ import pytest
 from kitbuild.digest import Digest
 from kitbuild.errors import ImageError, ImageNotFoundError, RuleError
 from kitbuild.image import Descriptor, Image, ImageConfig, Index, IndexName, Layer, Platform
+from kitbuild.local_file import local_file
 from kitbuild.reference import Reference
-from kitbuild.resolve import Resolver, local_file
+from kitbuild.resolve import Resolver
 from tests.support.work import MemoryNotes
 
 AMD64 = Platform("linux", "amd64")
