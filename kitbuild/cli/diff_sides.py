@@ -88,7 +88,10 @@ def _found(name: str, arguments: Namespace) -> Found:
         return Found(name, "config")
     path = Path(name)
     if not _is_there(path):
-        if arguments.kind in (None, "record") and (record := _remembered(name, arguments)) is not None:
+        from kitbuild.cli.records import remembered
+
+        wants_record = arguments.kind in (None, "record")
+        if wants_record and (record := remembered(name, _store(arguments))) is not None:
             return Found(name, "record", record)
         raise UsageError(
             f"expected a config, an output or the record of a build, got `{name}`, which is no file here",
@@ -97,7 +100,7 @@ def _found(name: str, arguments: Namespace) -> Found:
     kind = arguments.kind or _kind_of(path)
     if kind != "record":
         return Found(name, kind)
-    from kitbuild.cli.why import record_in
+    from kitbuild.cli.records import record_in
 
     return Found(name, kind, record_in(path))
 
@@ -129,27 +132,13 @@ def _kind_of(path: Path) -> SideKind:
 
 
 def _is_record(path: Path) -> bool:
-    from kitbuild.cli.why import record_in
+    from kitbuild.cli.records import record_in
 
     try:
         record_in(path)
     except KitbuildError:
         return False
     return True
-
-
-def _remembered(name: str, arguments: Namespace) -> Record | None:
-    """The record of this id, or of the one id that begins so; raises UsageError if several do."""
-    from kitbuild.history import listed, load
-
-    store = _store(arguments)
-    ids = [one for one, _ in listed(store) if one.startswith(name)] if name else []
-    if name not in ids and len(ids) > 1:
-        raise UsageError(
-            f"expected the id of one build, got `{name}`, which {len(ids)} begin with",
-            hint=f"write more of it: {', '.join(ids[:4])}",
-        )
-    return load(store, name if name in ids else ids[0]) if ids else None
 
 
 def _nearest(name: str, arguments: Namespace) -> str | None:

@@ -255,39 +255,17 @@ def _since(arguments: Namespace, settings: Settings, *, notes: Notes, scope: str
         return None
     if text == _REMOTE:
         return _recorded_elsewhere(settings, scope)
-    from kitbuild.history import listed, load
+    from kitbuild.cli.records import record_in, remembered
 
-    ids = [name for name, _ in listed(notes) if name.startswith(text)] if text else []
-    if not ids and Path(text).is_file():
+    record = remembered(text, notes)
+    if record is None and Path(text).is_file():
         return record_in(Path(text))
-    if text not in ids and len(ids) > 1:
-        raise UsageError(
-            f"expected one build with `--since`, got {len(ids)} that begin with `{text}`",
-            hint=f"write more of it: {', '.join(ids[:4])}",
-        )
-    record = load(notes, text if text in ids else ids[0]) if ids else None
     if record is None:
         raise UsageError(
             f"expected a build with `--since`, got `{text}`",
             hint="`kitbuild history` lists the builds; `kitbuild build --record FILE` writes one to a file",
         )
     return record
-
-
-def record_in(path: Path) -> Record:
-    """The record in a file that `kitbuild build --record` wrote; raises UsageError."""
-    from kitbuild.record import MAX_BYTES, Record
-
-    try:
-        with path.open("rb") as file:
-            return Record.decode(file.read(MAX_BYTES))
-    except OSError as error:
-        raise UsageError(f"cannot read `{path}`: {error.strerror}") from error
-    except ValueError as error:
-        raise UsageError(
-            f"expected the record of a build in `{path}`, got something else",
-            hint="`kitbuild build --record FILE` writes one",
-        ) from error
 
 
 def _recorded_elsewhere(settings: Settings, scope: str) -> Record:
