@@ -29,11 +29,12 @@ OTHER_VARIABLES: Mapping[str, str] = {
     "XDG_CACHE_HOME": "the folder that the cache is in, if no setting says where (default: ~/.cache)",
 }
 EXIT_STATUSES = (
-    ("0", "done: every output is in place"),
+    ("0", "done: every output is in place. A reader that goes away early (`kitbuild ls | head`) is no error"),
     (
         "1",
         "a node failed, or the world did: a registry is down, the disk is full, something is not what its digest "
-        "says; also a check that found something: `cache verify`, `diff --budget`, `doctor`",
+        "says; also a check that found something: `cache verify`, `diff --budget` and `--exit-code`, `lock --check`, "
+        "`doctor`",
     ),
     ("2", "the config or the command line is wrong; nothing was begun"),
     ("130", "interrupted: by Ctrl-C, SIGTERM, or a terminal that was closed; outputs are old or whole"),
