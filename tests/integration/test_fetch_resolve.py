@@ -69,4 +69,6 @@ def test_offline_no_registry_is_asked_for_layers_either(tmp_path: Path) -> None:
 
         assert asked == server.requests()
     assert cached.counts["run"] == 0
-    assert "registries are not asked offline\nhint: build without `--offline`" in emptied.stderr
+    assert emptied.stderr.startswith("error: linuxkit.yml:2:")
+    assert "registries are not asked offline\n" in emptied.stderr
+    assert "hint: build without `--offline`" in emptied.stderr
