@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import pty
 import select
-import shutil
 import subprocess
 import time
 from pathlib import Path
@@ -39,16 +38,6 @@ def test_man_page_is_rendered_without_a_warning(site: Site, words: list[str]) ->
     text = done.stdout.decode()
     assert "-".join(["kitbuild", *words]) in text
     assert all(title in text for title in ("NAME", "SYNOPSIS", "DESCRIPTION", "OPTIONS", "EXIT STATUS"))
-
-
-def test_man_page_passes_the_lint_of_mandoc(site: Site) -> None:
-    if shutil.which("mandoc") is None:
-        pytest.skip("mandoc is not installed")
-    page = site.run("help", "--man").stdout
-
-    done = subprocess.run(["mandoc", "-T", "lint", "-W", "warning"], input=page, capture_output=True)
-
-    assert done.stdout == b""
 
 
 def test_man_shows_the_page(site: Site) -> None:
