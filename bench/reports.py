@@ -2,10 +2,10 @@
 
     python bench/reports.py [--quick] [--keep FOLDER]
 
-The ways take turns, each round beginning with another, and the disk is let come to rest before each build: what one
-build left to be written would slow the next. The quickest of several counts, for nothing makes a build quicker than it
-is. The live display gets a terminal of its own, which is read as fast as it writes. `--keep` leaves the images in a
-folder, and takes them from there.
+The ways take turns, each round beginning with another, and the disk is let come to rest before each build: what
+one build left to be written would slow the next. The quickest of several counts, for nothing makes a build quicker
+than it is. The live display gets a terminal of its own, which is read as fast as it writes. `--keep` leaves the
+images in a folder, and takes them from there.
 """
 
 from __future__ import annotations
