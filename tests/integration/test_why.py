@@ -674,7 +674,7 @@ def test_build_is_compared_with_an_earlier_one_by_its_id(tmp_path: Path) -> None
     expected = ['linuxkit.yml:9: command[1] changed from "one" to "three"']
     assert expected == here.causes("--since", first)
     assert expected == here.causes("--since", first, "linuxkit.yml")
-    assert here.run("why", "--since", "2", status=2).stderr.startswith("error: expected one build")
+    assert here.run("why", "--since", "2", status=2).stderr.startswith("error: expected the id of one build")
     assert here.run("why", "--since", "9", status=2).stderr.startswith("error: expected a build")
     assert here.run("why", "--since", "motd", status=2).stderr.startswith("error: expected the record")
 
