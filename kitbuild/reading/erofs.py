@@ -5,13 +5,14 @@ Source: kernel Documentation/filesystems/erofs.rst and fs/erofs/erofs_fs.h.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from struct import Struct, unpack_from
 from typing import NamedTuple
 
 from kitbuild.errors import KitbuildError
 from kitbuild.reading.device import device_of
 from kitbuild.reading.entries import KINDS, PATH_BYTES, Kind, Listing, OutputEntry
+from kitbuild.reading.inodes import walked
 from kitbuild.reading.window import Piece, Pieces, Window
 
 _SUPERBLOCK = Struct("<IIIBBHQQIIII16s16sI")
@@ -80,29 +81,14 @@ class _Image:
         self.block = 1 << self.head.bits
 
     def listing(self) -> Listing:
-        listing = Listing(self.window)
-        marks: dict[int, int] = {}
-        root = self._inode(self.head.root)
-        waiting = [("", root)]
-        seen = {root.number}
-        while waiting:
-            path, folder = waiting.pop()
-            for name, number in self._names(path, folder):
-                inner = f"{path}/{name}" if path else name
-                inode = self._inode(number)
-                if inode.kind == "directory":
-                    if number in seen:
-                        raise self.window.broken(0, f"`{inner}` is a folder that is in itself or in two")
-                    seen.add(number)
-                    waiting.append((inner, inode))
-                mark = 0
-                if inode.links > 1 and inode.kind != "directory":
-                    mark = marks.get(number) or marks.setdefault(number, listing.new_mark())
-                listing.put(self._entry(inner, inode), self._lazy(inner, inode), mark=mark)
-        return listing
-
-    def _lazy(self, path: str, inode: _Inode) -> Callable[[], Window] | None:
-        return (lambda: self._content(path, inode)) if inode.kind == "file" else None
+        return walked(
+            self.window,
+            self.head.root,
+            inode=self._inode,
+            names=self._names,
+            entry=self._entry,
+            content=self._content,
+        )
 
     def _entry(self, path: str, inode: _Inode) -> OutputEntry:
         if len(path) > PATH_BYTES:
